@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use baton_slave::Settling;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::sleep_until;
 
@@ -21,6 +22,10 @@ use crate::{
 /// Messages of a shard that are under way at once, at most: each is of another guild.
 const WINDOW: usize = 256;
 
+/// A shard that leaves waits so long for the answers of what is under way. Its ticket waits a
+/// little longer.
+const REST: Duration = Duration::from_millis(200);
+
 /// An event that the broker does not have yet.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -31,6 +36,7 @@ pub(crate) struct Waiting {
     /// When it was first published without an answer.
     doubted: Option<Instant>,
     tries: u32,
+    is_under_way: bool,
 }
 
 impl Waiting {
@@ -41,6 +47,7 @@ impl Waiting {
             began: None,
             doubted: None,
             tries: 0,
+            is_under_way: false,
         }
     }
 
@@ -55,6 +62,11 @@ impl Waiting {
             .map_or(Duration::ZERO, |began| now.saturating_duration_since(began))
     }
 
+    /// Whether the broker is not known to lack it, and not known to have it.
+    const fn is_in_doubt(&self) -> bool {
+        self.is_under_way || self.doubted.is_some()
+    }
+
     fn key(&self) -> Key {
         if mutant!("two-under-way") {
             return Some(self.message.event.sequence.get());
@@ -65,6 +77,10 @@ impl Waiting {
 
 /// Publishes what comes into the inbox, guild by guild in its order, and tries what is not
 /// confirmed again and again. It never ends by itself.
+///
+/// If the shard leaves, nothing more is published, and what the broker does not have is given
+/// back once nothing is in doubt: so the next owner publishes it before anything newer. What
+/// is still in doubt when the ticket waits no longer is this process's to publish.
 pub(crate) async fn run(
     inbox: Arc<Inbox<Waiting>>,
     broker: Arc<impl Publish>,
@@ -73,17 +89,38 @@ pub(crate) async fn run(
     let mut lanes: Lanes<Waiting> = Lanes::new(WINDOW);
     let mut under_way = FuturesUnordered::new();
     let mut revivals = health.revivals();
+    let mut leaving: Option<(Settling, Instant)> = None;
     loop {
-        for event in inbox.take() {
-            lanes.push(event.key(), event);
-        }
         let now = tokio::time::Instant::now().into_std();
-        while let Some((key, waiting)) = lanes.next(now) {
+        if leaving.is_none() {
+            let (events, leaves) = inbox.take();
+            for event in events {
+                lanes.push(event.key(), event);
+            }
+            leaving = leaves.map(|settling| (settling, now + REST));
+        }
+        if let Some((settling, until)) = leaving.take() {
+            let is_at_rest = !lanes.messages().any(Waiting::is_in_doubt);
+            if is_at_rest || mutant!("doubt-given-back") {
+                under_way.clear();
+                give_back(lanes.clear(), settling, &health);
+                continue;
+            }
+            if lanes.has_under_way() && now < until {
+                leaving = Some((settling, until));
+            } else {
+                continue;
+            }
+        }
+        while leaving.is_none()
+            && let Some((key, waiting)) = lanes.next(now)
+        {
             if waiting.tries > 0 {
                 health.tries_again();
             }
             waiting.tries = waiting.tries.saturating_add(1);
             waiting.begins(now);
+            waiting.is_under_way = true;
             let known_for = broker.knows_repeats_for();
             let doubted = waiting.doubted;
             let may_repeat = doubted.is_some_and(|at| now.duration_since(at) >= known_for);
@@ -98,7 +135,10 @@ pub(crate) async fn run(
                 std::mem::replace(&mut waiting.receipt, nothing).confirm();
             }
         }
-        let deadline = lanes.deadline();
+        let deadline = match &leaving {
+            Some((_, until)) => Some(*until),
+            None => lanes.deadline(),
+        };
         tokio::select! {
             Some((key, begun, answer)) = under_way.next(), if !under_way.is_empty() => {
                 answered(&mut lanes, key, begun, answer, &health);
@@ -126,13 +166,28 @@ fn answered(
             }
         }
         Err(Refused { in_doubt, reason }) => {
-            if in_doubt && let Some(waiting) = lanes.under_way(key) {
-                waiting.doubted.get_or_insert(begun);
+            if let Some(waiting) = lanes.under_way(key) {
+                waiting.is_under_way = false;
+                if in_doubt {
+                    waiting.doubted.get_or_insert(begun);
+                }
             }
             let is_new = lanes.refused(key, tokio::time::Instant::now().into_std());
             health.refuses(is_new, &reason);
         }
     }
+}
+
+/// The shard has left, and the broker has nothing of these. `true` with one: it had been
+/// refused.
+fn give_back(events: Vec<(Waiting, bool)>, settling: Settling, health: &Health) {
+    settling.gives_back_the_rest();
+    for (waiting, was_refused) in events {
+        health.is_done_with(was_refused);
+        waiting.receipt.give_back();
+    }
+    // The ticket is made.
+    drop(settling);
 }
 
 async fn until(deadline: Option<Instant>) {

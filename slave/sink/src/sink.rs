@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use baton_slave::{Ack, Bot, Event, ShardHandle, ShardId};
+use baton_slave::{Ack, Bot, Event, Settling, ShardHandle, ShardId};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -103,6 +103,10 @@ impl Sink {
     /// Publishes an event behind all others of its guild and shard. `kept` is dropped when the
     /// broker has confirmed it, and at no other time.
     pub fn publish(&self, event: Dispatch, kept: impl Send + 'static) {
+        self.take(event, Receipt::new(kept));
+    }
+
+    fn take(&self, event: Dispatch, receipt: Receipt) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |now| now.as_millis());
         let shard = event.shard;
@@ -111,7 +115,7 @@ impl Sink {
             created: u64::try_from(now).unwrap_or(u64::MAX),
         };
         self.health.takes();
-        let waiting = Waiting::new(message, Receipt::new(kept));
+        let waiting = Waiting::new(message, receipt);
         self.inbox(shard).put(waiting);
     }
 
@@ -148,7 +152,16 @@ fn lines<F: Future<Output = ()> + Send + 'static>(
 
 impl Bot for Sink {
     fn handle(&self, event: Event, ack: Ack, shard: &ShardHandle) {
-        self.publish(Dispatch::of(&event, shard), ack);
+        self.take(Dispatch::of(&event, shard), Receipt::of(ack));
+    }
+
+    fn shard_leaves(&self, shard: &ShardHandle, settling: Settling) {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let inbox = lines.inboxes.get(&shard.shard()).map(Arc::clone);
+        drop(lines);
+        if let Some(inbox) = inbox {
+            inbox.leave(settling);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use super::{Waiting, until};
+use super::{Waiting, give_back, until};
 use crate::{
     broker::{Answer, Ended, Message, PublishInOrder, Refused},
     health::Health,
@@ -16,6 +16,9 @@ const BATCH_BYTES: usize = 1 << 20;
 
 /// Publishes what comes into the inbox in its order, and tries what is not confirmed again
 /// and again. It never ends by itself.
+///
+/// If the shard leaves, everything that is not confirmed is given back at once, also what is
+/// under way: the broker knows each event of a session, for as long as that lasts.
 pub(crate) async fn run(
     inbox: Arc<Inbox<Waiting>>,
     broker: Arc<impl PublishInOrder>,
@@ -24,7 +27,17 @@ pub(crate) async fn run(
     let mut fifo = Fifo::default();
     let mut revivals = health.revivals();
     loop {
-        fifo.queue.extend(inbox.take());
+        let (events, leaves) = inbox.take();
+        fifo.queue.extend(events);
+        if let Some(settling) = leaves {
+            let was_refused = fifo.refused.take().is_some();
+            let refused = std::iter::once(was_refused).chain(std::iter::repeat(false));
+            give_back(
+                fifo.queue.drain(..).zip(refused).collect(),
+                settling,
+                &health,
+            );
+        }
         let now = tokio::time::Instant::now().into_std();
         let again = fifo.refused.map(|refused| refused + fifo.pace.delay());
         if again.is_none_or(|again| again <= now) && !fifo.queue.is_empty() {
@@ -35,8 +48,12 @@ pub(crate) async fn run(
             if fifo.refused.is_some() {
                 health.tries_again();
             }
-            let answer = broker.publish(&batch, fifo.before(&batch)).await;
-            fifo.answered(&batch, answer, &health);
+            tokio::select! {
+                answer = broker.publish(&batch, fifo.before(&batch)) => {
+                    fifo.answered(&batch, answer, &health);
+                }
+                () = inbox.leaves() => {}
+            }
             continue;
         }
         tokio::select! {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::dispatch::Dispatch;
+use crate::{dispatch::Dispatch, receipt::tests::Fate};
 
 /// Answers as it is told, and confirms where it is told nothing.
 struct Told {
@@ -64,8 +64,7 @@ fn rig(answers: impl IntoIterator<Item = Result<Confirmed, Refused>>) -> Rig {
 }
 
 impl Rig {
-    /// What is kept of an event is alone when the event is finished.
-    fn put(&self, guild: u64, sequence: u64) -> Arc<()> {
+    fn put(&self, guild: u64, sequence: u64) -> Fate {
         let event = Dispatch {
             shard: ShardId(0),
             shards: 1,
@@ -77,12 +76,11 @@ impl Rig {
             guild: Some(guild),
             payload: Bytes::new(),
         };
-        let kept = Arc::new(());
-        let receipt = Receipt::new(Arc::clone(&kept));
+        let fate = Fate::default();
         self.health.takes();
-        self.inbox
-            .put(Waiting::new(Message { event, created: 0 }, receipt));
-        kept
+        let message = Message { event, created: 0 };
+        self.inbox.put(Waiting::new(message, fate.receipt()));
+        fate
     }
 
     fn came(&self) -> Vec<(u64, bool, u128)> {
@@ -90,8 +88,8 @@ impl Rig {
     }
 }
 
-fn is_finished(kept: &Arc<()>) -> bool {
-    Arc::strong_count(kept) == 1
+fn is_finished(fate: &Fate) -> bool {
+    fate.is_finished()
 }
 
 fn refused(in_doubt: bool) -> Result<Confirmed, Refused> {
@@ -158,4 +156,73 @@ async fn a_broker_that_is_back_gets_at_once_what_it_refused() {
     sleep(Duration::from_millis(400)).await;
     assert!(is_finished(&kept), "{:?}", rig.came());
     assert_eq!(rig.health.status().trouble, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_leaves_waits_for_what_is_under_way_and_gives_back_what_was_never_sent() {
+    let rig = rig([]);
+    let [first, second, other] = [rig.put(1, 1), rig.put(1, 2), rig.put(2, 3)];
+    sleep(Duration::from_millis(5)).await;
+    rig.inbox.leave(Settling::detached());
+    // The shard is back before it has left.
+    let later = rig.put(1, 4);
+    sleep(Duration::from_millis(2)).await;
+    assert!(!second.is_given_back(), "the one before it is under way");
+    sleep(Duration::from_millis(5)).await;
+    assert!(is_finished(&first) && is_finished(&other));
+    assert!(second.is_given_back());
+    sleep(Duration::from_secs(1)).await;
+    let came: Vec<_> = rig.came().iter().map(|(sequence, ..)| *sequence).collect();
+    assert_eq!(came, [1, 3, 4]);
+    assert!(is_finished(&later));
+    assert_eq!(rig.health.status().waiting, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_doubt_when_the_ticket_waits_no_longer_is_published_here_and_not_given_back() {
+    let rig = rig([refused(true), refused(false)]);
+    let [doubted, behind] = [rig.put(1, 1), rig.put(1, 2)];
+    sleep(Duration::from_millis(20)).await;
+    // Nothing is under way, so nothing is waited for.
+    rig.inbox.leave(Settling::detached());
+    sleep(Duration::from_secs(1)).await;
+    assert!(is_finished(&doubted) && is_finished(&behind));
+    assert!(!doubted.is_given_back() && !behind.is_given_back());
+    // A broker that does not answer.
+    let slow = Rig {
+        told: Arc::new(Told {
+            answers: Mutex::default(),
+            came: Mutex::default(),
+            began: Instant::now(),
+            takes: Duration::from_secs(5),
+            known_for: Duration::ZERO,
+        }),
+        inbox: Arc::new(Inbox::new()),
+        health: Arc::new(Health::new("a test".to_owned())),
+    };
+    let (inbox, told) = (Arc::clone(&slow.inbox), Arc::clone(&slow.told));
+    tokio::spawn(run(inbox, told, Arc::clone(&slow.health)));
+    let [doubted, behind] = [slow.put(1, 1), slow.put(2, 2)];
+    sleep(Duration::from_millis(20)).await;
+    slow.inbox.leave(Settling::detached());
+    let unsent = slow.put(1, 3);
+    sleep(Duration::from_secs(20)).await;
+    for event in [&doubted, &behind, &unsent] {
+        assert!(is_finished(event) && !event.is_given_back());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_for_certain_is_given_back_and_is_no_trouble_any_more() {
+    let rig = rig((0..8).map(|_| refused(false)));
+    let events = [rig.put(1, 1), rig.put(1, 2), rig.put(2, 3)];
+    sleep(Duration::from_millis(20)).await;
+    assert!(rig.health.status().trouble.is_some());
+    rig.inbox.leave(Settling::detached());
+    sleep(Duration::from_millis(1)).await;
+    assert!(events.iter().all(Fate::is_given_back));
+    let status = rig.health.status();
+    assert_eq!((status.trouble, status.waiting), (None, 0));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.came().len(), 2, "nothing is tried again");
 }

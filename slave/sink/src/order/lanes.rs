@@ -119,6 +119,29 @@ impl<T> Lanes<T> {
         self.pace.begin();
     }
 
+    /// Whether any message is under way.
+    pub(crate) const fn has_under_way(&self) -> bool {
+        self.under_way > 0
+    }
+
+    /// Every message that is not confirmed.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = &T> {
+        self.lanes.values().flat_map(|lane| &lane.messages)
+    }
+
+    /// Takes them all. `true` with one: it had been refused.
+    pub(crate) fn clear(&mut self) -> Vec<(T, bool)> {
+        self.ready.clear();
+        self.refused.clear();
+        self.under_way = 0;
+        let lanes = std::mem::take(&mut self.lanes).into_values();
+        let all = lanes.flat_map(|lane| {
+            let in_trouble = std::iter::once(lane.in_trouble).chain(std::iter::repeat(false));
+            lane.messages.into_iter().zip(in_trouble)
+        });
+        all.collect()
+    }
+
     /// When the next refused message is tried again.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let (refused, _) = self.refused.front()?;
@@ -192,6 +215,22 @@ mod tests {
         assert_eq!(published(&mut lanes, now), [(3, 0)]);
         assert!(lanes.confirmed(Some(2)).is_some());
         assert_eq!(published(&mut lanes, now + SOON), [(4, 0)]);
+    }
+
+    #[test]
+    fn what_is_taken_out_is_everything_and_what_comes_later_begins_anew() {
+        let (mut lanes, now) = (Lanes::new(2), Instant::now());
+        for (guild, message) in [(1, 10), (1, 11), (2, 20), (3, 30)] {
+            lanes.push(Some(guild), message);
+        }
+        assert_eq!(published(&mut lanes, now).len(), 2);
+        assert!(lanes.refused(Some(1), now) && lanes.has_under_way());
+        assert!(lanes.messages().copied().eq([10, 11, 20, 30]));
+        let all = [(10, true), (11, false), (20, false), (30, false)];
+        assert_eq!(lanes.clear(), all);
+        assert!(lanes.deadline().is_none() && !lanes.has_under_way());
+        lanes.push(Some(1), 12);
+        assert_eq!(published(&mut lanes, now), [(1, 12)]);
     }
 
     proptest! {

@@ -2,12 +2,12 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use baton_slave::{Epoch, Sequence, ShardId};
+use baton_slave::{Epoch, Sequence, Settling, ShardId};
 use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::*;
-use crate::{dispatch::Dispatch, receipt::Receipt};
+use crate::{dispatch::Dispatch, receipt::tests::Fate};
 
 /// Answers as it is told, and takes everything where it is told nothing.
 #[derive(Default)]
@@ -66,8 +66,7 @@ impl Rig {
         rig
     }
 
-    /// What is kept of an event is alone when the event is finished.
-    fn put(&self, epoch: u64, session: &str, sequence: u64) -> Arc<()> {
+    fn put(&self, epoch: u64, session: &str, sequence: u64) -> Fate {
         let event = Dispatch {
             shard: ShardId(0),
             shards: 1,
@@ -79,12 +78,11 @@ impl Rig {
             guild: Some(sequence),
             payload: Bytes::new(),
         };
-        let kept = Arc::new(());
-        let receipt = Receipt::new(Arc::clone(&kept));
+        let fate = Fate::default();
         self.health.takes();
         let message = Message { event, created: 0 };
-        self.inbox.put(Waiting::new(message, receipt));
-        kept
+        self.inbox.put(Waiting::new(message, fate.receipt()));
+        fate
     }
 
     fn came(&self) -> Vec<(Vec<u64>, u64)> {
@@ -92,10 +90,8 @@ impl Rig {
     }
 }
 
-fn finished(kept: &[Arc<()>]) -> Vec<bool> {
-    kept.iter()
-        .map(|kept| Arc::strong_count(kept) == 1)
-        .collect()
+fn finished(fates: &[Fate]) -> Vec<bool> {
+    fates.iter().map(Fate::is_finished).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,4 +167,24 @@ async fn what_a_newer_owner_has_in_hand_stays_unfinished_and_holds_nothing_up() 
         (status.confirmed, status.waiting, status.trouble),
         (2, 0, None)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_leaves_gives_back_at_once_what_is_not_confirmed() {
+    let rig = Rig::new([]);
+    let first = rig.put(7, "a", 1);
+    sleep(Duration::from_millis(20)).await;
+    let under_way = [2, 3].map(|sequence| rig.put(7, "a", sequence));
+    sleep(Duration::from_millis(5)).await;
+    let waits = rig.put(7, "a", 4);
+    rig.inbox.leave(Settling::detached());
+    // The shard comes back at once.
+    let back = rig.put(9, "a", 2);
+    sleep(Duration::from_millis(1)).await;
+    assert!(under_way.iter().all(Fate::is_given_back) && waits.is_given_back());
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(finished(&[first, back]), [true, true]);
+    let expected = [(vec![1], 0), (vec![2, 3], 1), (vec![2], 1)];
+    assert_eq!(rig.came(), expected);
+    assert_eq!(rig.health.status().waiting, 0);
 }
