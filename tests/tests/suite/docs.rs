@@ -60,6 +60,7 @@ const FRONT_PAGES: [&str; 13] = [
     "slave/sink/README.md",
     "slave/store/README.md",
     "tests/README.md",
+    "tests/brokers/README.md",
     "tests/discord/README.md",
     "tests/lavalink/README.md",
     "tests/testing/README.md",

@@ -7,17 +7,14 @@ use async_nats::jetstream::{
     consumer::{AckPolicy, pull},
     stream::{Config, DiscardPolicy},
 };
+use baton_brokers::{Kind, Nats, Process, Server, or_pass_over};
 use baton_sink::{Address, Credentials, Error, Sink, SinkConfig};
 use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
 
 use crate::{
     common::{
-        Came, Finished, PATIENCE, Traffic,
-        cutter::To,
-        event, in_order, judge,
-        server::{Nats, Process},
-        until, until_trouble,
+        Came, Finished, PATIENCE, Traffic, cutter::To, event, in_order, judge, until, until_trouble,
     },
     scenes::{self, Broker, NO_PAUSE, Outcome},
 };
@@ -30,11 +27,11 @@ impl Broker for Nats {
     }
 
     fn start_again(&mut self) {
-        Self::start_again(self);
+        Self::start_again(self).unwrap();
     }
 
     fn forget(&self) {
-        Self::forget(self);
+        Self::forget(self).unwrap();
     }
 
     fn way(&self) -> To {
@@ -114,7 +111,9 @@ async fn messages(nats: &Nats) -> Vec<jetstream::Message> {
 
 #[tokio::test]
 async fn an_event_arrives_with_its_envelope_below_its_subject() {
-    let Some(nats) = Nats::start() else { return };
+    let Some(nats) = or_pass_over(Nats::start()) else {
+        return;
+    };
     let sink = sink(&nats.url()).await;
     let finished = Finished::default();
     let mut one = event(3, 2);
@@ -153,7 +152,7 @@ async fn an_event_arrives_with_its_envelope_below_its_subject() {
 
 #[tokio::test]
 async fn a_broker_that_is_killed_under_traffic_loses_repeats_and_reorders_nothing() {
-    let Some(mut nats) = Nats::start() else {
+    let Some(mut nats) = or_pass_over(Nats::start()) else {
         return;
     };
     let config = hurried(&nats);
@@ -169,7 +168,7 @@ async fn a_broker_that_is_killed_under_traffic_loses_repeats_and_reorders_nothin
 
 #[tokio::test]
 async fn a_broker_that_stands_still_gets_everything_once_when_it_goes_on() {
-    let Some(mut nats) = Nats::start() else {
+    let Some(mut nats) = or_pass_over(Nats::start()) else {
         return;
     };
     let config = hurried(&nats);
@@ -180,7 +179,9 @@ async fn a_broker_that_stands_still_gets_everything_once_when_it_goes_on() {
 
 #[tokio::test]
 async fn a_confirm_that_is_lost_with_its_connection_repeats_nothing() {
-    let Some(nats) = Nats::start() else { return };
+    let Some(nats) = or_pass_over(Nats::start()) else {
+        return;
+    };
     let config = hurried(&nats);
     let without = Duration::from_millis(100);
     let scene = scenes::confirms_lost(&nats, config, (300, without));
@@ -191,7 +192,9 @@ async fn a_confirm_that_is_lost_with_its_connection_repeats_nothing() {
 
 #[tokio::test]
 async fn a_full_broker_drops_nothing_and_goes_on_when_workers_have_acknowledged() {
-    let Some(nats) = Nats::start() else { return };
+    let Some(nats) = or_pass_over(Nats::start()) else {
+        return;
+    };
     let mut config = hurried(&nats);
     config.bounds.bytes = 1 << 20;
     config.timings.repeats = Duration::from_millis(1500);
@@ -229,8 +232,24 @@ async fn a_full_broker_drops_nothing_and_goes_on_when_workers_have_acknowledged(
 }
 
 #[tokio::test]
+async fn a_broker_whose_room_is_taken_away_for_a_while_loses_and_repeats_nothing() {
+    let Some(nats) = or_pass_over(Server::start(Kind::Nats)) else {
+        return;
+    };
+    let fills = |fills| match fills {
+        true => nats.fill().unwrap(),
+        false => nats.make_room().unwrap(),
+    };
+    let Server::Nats(broker) = &nats else {
+        panic!("{nats:?}");
+    };
+    let outcome = scenes::has_no_room(broker, hurried(broker), fills).await;
+    assert_eq!(outcome.again, 0);
+}
+
+#[tokio::test]
 async fn a_broker_that_comes_back_empty_gets_its_stream_and_what_it_had_not_confirmed() {
-    let Some(mut nats) = Nats::start() else {
+    let Some(mut nats) = or_pass_over(Nats::start()) else {
         return;
     };
     let config = hurried(&nats);
@@ -240,7 +259,7 @@ async fn a_broker_that_comes_back_empty_gets_its_stream_and_what_it_had_not_conf
 
 #[tokio::test]
 async fn events_wait_for_a_broker_that_is_not_there_yet() {
-    let Some(mut nats) = Nats::start() else {
+    let Some(mut nats) = or_pass_over(Nats::start()) else {
         return;
     };
     let config = hurried(&nats);
@@ -249,7 +268,9 @@ async fn events_wait_for_a_broker_that_is_not_there_yet() {
 
 #[tokio::test]
 async fn what_the_next_owner_publishes_again_comes_once_and_another_session_is_not_the_same() {
-    let Some(nats) = Nats::start() else { return };
+    let Some(nats) = or_pass_over(Nats::start()) else {
+        return;
+    };
     let finished = Finished::default();
     let first = sink(&nats.url()).await;
     for sequence in 1..=20 {
@@ -278,7 +299,9 @@ async fn what_the_next_owner_publishes_again_comes_once_and_another_session_is_n
 
 #[tokio::test]
 async fn a_stream_that_differs_is_named_with_what_differs() {
-    let Some(nats) = Nats::start() else { return };
+    let Some(nats) = or_pass_over(Nats::start()) else {
+        return;
+    };
     let there = Config {
         name: "baton".to_owned(),
         subjects: vec!["baton.events.>".to_owned()],
@@ -306,7 +329,9 @@ async fn a_stream_that_differs_is_named_with_what_differs() {
 
 #[tokio::test]
 async fn a_broker_without_jetstream_and_one_that_lets_nobody_in_are_refused_with_what_to_do() {
-    let Some(nats) = Nats::with(&[]) else { return };
+    let Some(nats) = or_pass_over(Nats::with(&[])) else {
+        return;
+    };
     let error = Sink::start(config(&nats.url())).await.unwrap_err();
     assert!(error.to_string().contains("`-js`"), "{error}");
 

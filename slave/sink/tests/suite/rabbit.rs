@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use baton_brokers::{Process, Rabbit, or_pass_over, parts};
 use baton_sink::{Address, Credentials, Error, Sink, SinkConfig};
 use futures_util::StreamExt;
 use lapin::{
@@ -24,15 +25,9 @@ use lapin::{
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    common::{
-        Came, Finished, PATIENCE, Traffic, certificates,
-        cutter::To,
-        event, judge,
-        server::{self, Process, Rabbit},
-        until, until_trouble,
-    },
+    common::{Came, Finished, PATIENCE, Traffic, cutter::To, event, judge, until, until_trouble},
     scenes::{self, A_MS, Broker},
-    tls::publishes,
+    tls::{of_gateway, publishes},
     workers::{Language, Worker, is_killed_and_gets_everything},
 };
 
@@ -44,11 +39,11 @@ impl Broker for Rabbit {
     }
 
     fn start_again(&mut self) {
-        Self::start_again(self);
+        Self::start_again(self).unwrap();
     }
 
     fn forget(&self) {
-        Self::forget(self);
+        Self::forget(self).unwrap();
     }
 
     fn way(&self) -> To {
@@ -144,7 +139,7 @@ fn has_all(came: &[Came], last: u64) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_happens_to_rabbitmq_nothing_is_lost_or_disordered_and_only_marked_events_repeat()
 {
-    let Some(mut rabbit) = Rabbit::start() else {
+    let Some(mut rabbit) = or_pass_over(Rabbit::start()) else {
         return;
     };
     arrives_with_its_envelope(&rabbit).await;
@@ -222,7 +217,7 @@ async fn differs_and_lets_nobody_in(rabbit: &Rabbit) {
 
 async fn over_tls(rabbit: &Rabbit) {
     let url = format!("amqps://guest:guest@localhost:{}", rabbit.tls);
-    publishes(&url, certificates::of_gateway(rabbit.dir.path())).await;
+    publishes(&url, of_gateway(rabbit.dir())).await;
     let mut unknown = config(rabbit, "baton");
     unknown.address = Address::parse(&url).unwrap();
     let error = Sink::start(unknown).await.unwrap_err();
@@ -274,9 +269,9 @@ async fn dead_letters(rabbit: &Rabbit) {
 
 /// The ones of `docs/workers.md`.
 async fn workers(rabbit: &Rabbit) {
-    let python = (Language::Python, "import pika", server::python("pika"));
+    let python = (Language::Python, "import pika", or_pass_over(parts::python("pika")));
     // One of each queue at most comes again.
-    let node = (Language::Node, "amqplib", server::node("amqplib"));
+    let node = (Language::Node, "amqplib", or_pass_over(parts::node("amqplib")));
     for ((language, word, library), again) in [(python, 1), (node, 16)] {
         if let Some(library) = library {
             worker(rabbit, (language, word), &library, again).await;
@@ -294,7 +289,7 @@ async fn workers(rabbit: &Rabbit) {
 async fn worker(rabbit: &Rabbit, which: (Language, &str), library: &Path, again: usize) {
     let url = rabbit.url().replace("amqp://", "amqp://guest:guest@");
     let environment = vec![("AMQP_URL", url)];
-    let worker = Worker::new(which, rabbit.dir.path(), library, environment);
+    let worker = Worker::new(which, rabbit.dir(), library, environment);
     is_killed_and_gets_everything(&worker, &rabbit.url(), again).await;
 }
 

@@ -2,18 +2,13 @@
 
 use std::{collections::BTreeMap, os::unix::fs::symlink, sync::Arc, time::Duration};
 
+use baton_brokers::{Kind, Process, Redis, Server, or_pass_over};
 use baton_sink::{Address, Credentials, Dispatch, Epoch, Sink, SinkConfig};
 use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 use tokio::time::sleep;
 
 use crate::{
-    common::{
-        Came, Finished, Traffic,
-        cutter::To,
-        event, in_order,
-        server::{Process, Redis},
-        until, until_trouble,
-    },
+    common::{Came, Finished, Traffic, cutter::To, event, in_order, until, until_trouble},
     scenes::{self, Broker, NO_PAUSE, Outcome},
 };
 
@@ -28,11 +23,11 @@ impl Broker for Redis {
     }
 
     fn start_again(&mut self) {
-        Self::start_again(self);
+        Self::start_again(self).unwrap();
     }
 
     fn forget(&self) {
-        Self::forget(self);
+        Self::forget(self).unwrap();
     }
 
     fn way(&self) -> To {
@@ -102,7 +97,9 @@ async fn entries(redis: &Redis, shard: u32) -> Entries {
 
 #[tokio::test]
 async fn an_event_arrives_with_its_envelope_in_the_stream_of_its_shard() {
-    let Some(redis) = Redis::start() else { return };
+    let Some(redis) = or_pass_over(Redis::start()) else {
+        return;
+    };
     let sink = sink(&redis.url()).await;
     let finished = Finished::default();
     sink.publish(event(3, 2), finished.when_dropped(2));
@@ -127,7 +124,7 @@ async fn an_event_arrives_with_its_envelope_in_the_stream_of_its_shard() {
 
 #[tokio::test]
 async fn a_broker_that_is_killed_under_traffic_loses_repeats_and_reorders_nothing() {
-    let Some(mut redis) = Redis::start() else {
+    let Some(mut redis) = or_pass_over(Redis::start()) else {
         return;
     };
     let config = config(&redis.url());
@@ -145,7 +142,7 @@ async fn a_broker_that_is_killed_under_traffic_loses_repeats_and_reorders_nothin
 
 #[tokio::test]
 async fn a_broker_that_stands_still_gets_everything_once_when_it_goes_on() {
-    let Some(mut redis) = Redis::start() else {
+    let Some(mut redis) = or_pass_over(Redis::start()) else {
         return;
     };
     let mut config = config(&redis.url());
@@ -157,7 +154,9 @@ async fn a_broker_that_stands_still_gets_everything_once_when_it_goes_on() {
 
 #[tokio::test]
 async fn a_confirm_that_is_lost_with_its_connection_repeats_nothing() {
-    let Some(redis) = Redis::start() else { return };
+    let Some(redis) = or_pass_over(Redis::start()) else {
+        return;
+    };
     let config = config(&redis.url());
     let without = Duration::from_millis(100);
     let scene = scenes::confirms_lost(&redis, config, (300, without));
@@ -192,7 +191,9 @@ async fn group(redis: &Redis, count: usize) -> Vec<Came> {
 
 #[tokio::test]
 async fn a_group_that_was_away_reads_everything_and_a_full_broker_goes_on_when_it_has() {
-    let Some(redis) = Redis::start() else { return };
+    let Some(redis) = or_pass_over(Redis::start()) else {
+        return;
+    };
     let mut config = config(&redis.url());
     config.bounds.bytes = 1 << 20;
     config.timings.trim = Duration::from_millis(50);
@@ -221,8 +222,24 @@ async fn a_group_that_was_away_reads_everything_and_a_full_broker_goes_on_when_i
 }
 
 #[tokio::test]
+async fn a_broker_whose_room_is_taken_away_for_a_while_loses_and_repeats_nothing() {
+    let Some(redis) = or_pass_over(Server::start(Kind::Redis)) else {
+        return;
+    };
+    let fills = |fills| match fills {
+        true => redis.fill().unwrap(),
+        false => redis.make_room().unwrap(),
+    };
+    let Server::Redis(broker) = &redis else {
+        panic!("{redis:?}");
+    };
+    let outcome = scenes::has_no_room(broker, config(&broker.url()), fills).await;
+    assert_eq!(outcome.again, 0);
+}
+
+#[tokio::test]
 async fn a_broker_that_comes_back_empty_gets_what_it_had_not_confirmed() {
-    let Some(mut redis) = Redis::start() else {
+    let Some(mut redis) = or_pass_over(Redis::start()) else {
         return;
     };
     let config = config(&redis.url());
@@ -232,7 +249,7 @@ async fn a_broker_that_comes_back_empty_gets_what_it_had_not_confirmed() {
 
 #[tokio::test]
 async fn events_wait_for_a_broker_that_is_not_there_yet() {
-    let Some(mut redis) = Redis::start() else {
+    let Some(mut redis) = or_pass_over(Redis::start()) else {
         return;
     };
     let config = config(&redis.url());
@@ -241,7 +258,9 @@ async fn events_wait_for_a_broker_that_is_not_there_yet() {
 
 #[tokio::test]
 async fn a_server_that_is_a_replica_now_is_left_for_the_primary_at_the_same_address() {
-    let Some(old) = Redis::start() else { return };
+    let Some(old) = or_pass_over(Redis::start()) else {
+        return;
+    };
     let new = Redis::start().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let address = dir.path().join("primary");
@@ -271,7 +290,9 @@ fn of_epoch(epoch: u64, sequence: u64) -> Dispatch {
 
 #[tokio::test]
 async fn an_older_owner_adds_only_what_is_missing_and_each_owner_s_repeats_are_known() {
-    let Some(redis) = Redis::start() else { return };
+    let Some(redis) = or_pass_over(Redis::start()) else {
+        return;
+    };
     let [old, new] = [sink(&redis.url()).await, sink(&redis.url()).await];
     let finished = Finished::default();
     for sequence in 1..=10 {
@@ -316,7 +337,7 @@ async fn an_older_owner_adds_only_what_is_missing_and_each_owner_s_repeats_are_k
 
 #[tokio::test]
 async fn a_broker_that_forgets_and_one_that_lets_nobody_in_are_refused_with_what_to_do() {
-    let Some(redis) = Redis::with(&["--maxmemory-policy", "allkeys-lru"]) else {
+    let Some(redis) = or_pass_over(Redis::with(&["--maxmemory-policy", "allkeys-lru"])) else {
         return;
     };
     let error = Sink::start(config(&redis.url()))

@@ -2,15 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use baton_brokers::Process;
 use baton_sink::{Address, Sink, SinkConfig, Status};
 use tokio::time::sleep;
 
 use crate::common::{
     Came, Finished, Traffic,
     cutter::{Cutter, To},
-    event, in_order, judge,
-    server::Process,
-    until,
+    event, in_order, judge, until,
 };
 
 pub(crate) const NO_PAUSE: Duration = Duration::ZERO;
@@ -164,6 +163,25 @@ pub(crate) async fn comes_back_empty(
     let came = broker.everything(&name, &[left]).await;
     in_order(&came);
     (came, left)
+}
+
+/// Its operator gives it less room than it has in use, for a while.
+pub(crate) async fn has_no_room<B: Broker>(
+    broker: &B,
+    config: SinkConfig,
+    fills: impl Fn(bool),
+) -> Outcome {
+    let play = Play::start(config, 1, A_MS).await;
+    play.more(200).await;
+    fills(true);
+    play.sees_trouble().await;
+    let had = play.shards[0].finished();
+    sleep(Duration::from_millis(500)).await;
+    let more = play.shards[0].finished() - had;
+    assert!(more <= 256, "{more} were confirmed by a full broker");
+    fills(false);
+    play.more(600).await;
+    play.end(broker).await
 }
 
 /// It is not there when the sink begins.

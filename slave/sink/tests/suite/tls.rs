@@ -1,20 +1,26 @@
 //! Brokers that speak TLS only, and want a certificate of whoever comes.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
+use baton_brokers::{Nats, Redis, certificates, or_pass_over, parts::free_ports};
 use baton_sink::{Address, Error, Sink, SinkConfig, Tls};
 
-use crate::common::{
-    Finished, certificates, event,
-    server::{Nats, Redis, free_ports},
-    until,
-};
+use crate::common::{Finished, event, until};
 
 fn config(url: &str, tls: Tls) -> SinkConfig {
     let mut config = SinkConfig::new(Address::parse(url).unwrap());
     config.timings.start = Duration::from_secs(10);
     config.tls = tls;
     config
+}
+
+/// What a gateway is told of certificates in this folder.
+pub(crate) fn of_gateway(dir: &Path) -> Tls {
+    Tls {
+        ca: Some(dir.join("ca.pem")),
+        cert: Some(dir.join("gateway.pem")),
+        key: Some(dir.join("gateway.key")),
+    }
 }
 
 /// A sink that knows the authority and has a certificate publishes.
@@ -28,7 +34,7 @@ pub(crate) async fn publishes(url: &str, tls: Tls) {
 #[tokio::test]
 async fn nats_over_tls_takes_who_has_a_certificate_and_who_does_not_know_its_own_refuses_it() {
     let dir = tempfile::tempdir().unwrap();
-    certificates::write(dir.path());
+    certificates::write(dir.path()).unwrap();
     let [ca, cert, key] = certificates::of_broker(dir.path());
     let flags = [
         "-js",
@@ -40,11 +46,11 @@ async fn nats_over_tls_takes_who_has_a_certificate_and_who_does_not_know_its_own
         "--tlskey",
         &key,
     ];
-    let Some(nats) = Nats::with(&flags) else {
+    let Some(nats) = or_pass_over(Nats::with(&flags)) else {
         return;
     };
     let url = nats.url().replace("nats://127.0.0.1", "tls://localhost");
-    publishes(&url, certificates::of_gateway(dir.path())).await;
+    publishes(&url, of_gateway(dir.path())).await;
     let error = Sink::start(config(&url, Tls::default())).await.unwrap_err();
     assert!(matches!(&error, Error::Refused { .. }), "{error}");
     assert!(
@@ -56,7 +62,7 @@ async fn nats_over_tls_takes_who_has_a_certificate_and_who_does_not_know_its_own
 #[tokio::test]
 async fn redis_over_tls_takes_who_has_a_certificate_and_who_does_not_know_its_own_refuses_it() {
     let dir = tempfile::tempdir().unwrap();
-    certificates::write(dir.path());
+    certificates::write(dir.path()).unwrap();
     let [ca, cert, key] = certificates::of_broker(dir.path());
     let [port] = free_ports();
     let port = port.to_string();
@@ -66,11 +72,11 @@ async fn redis_over_tls_takes_who_has_a_certificate_and_who_does_not_know_its_ow
         ["--tls-cert-file", &cert],
         ["--tls-key-file", &key],
     ];
-    let Some(_redis) = Redis::with(&flags.concat()) else {
+    let Some(_redis) = or_pass_over(Redis::with(&flags.concat())) else {
         return;
     };
     let url = format!("rediss://localhost:{port}");
-    publishes(&url, certificates::of_gateway(dir.path())).await;
+    publishes(&url, of_gateway(dir.path())).await;
     let error = Sink::start(config(&url, Tls::default())).await.unwrap_err();
     assert!(matches!(&error, Error::Refused { .. }), "{error}");
 }

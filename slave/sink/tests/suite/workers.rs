@@ -11,14 +11,11 @@ use std::{
     time::Duration,
 };
 
+use baton_brokers::{Nats, Process, Redis, or_pass_over, parts};
 use baton_sink::{Address, Sink, SinkConfig};
 use serde_json::Value;
 
-use crate::common::{
-    Came, Finished, event, judge,
-    server::{self, Nats, Process, Redis},
-    until,
-};
+use crate::common::{Came, Finished, event, judge, until};
 
 /// The block of the document in this language that has this word.
 fn worker(document: &str, language: Language, word: &str) -> String {
@@ -101,7 +98,7 @@ impl Worker {
         let mut command = Command::new(self.program);
         command.arg(&self.script);
         command.envs(self.environment.iter().cloned());
-        Process::start(&mut command, &self.said)
+        Process::start(&mut command, &self.said).unwrap()
     }
 
     /// What it has handled.
@@ -121,49 +118,49 @@ impl Worker {
 
 #[tokio::test]
 async fn a_worker_in_python_gets_everything_from_nats_in_order_although_it_is_killed() {
-    let (Some(nats), Some(library)) = (Nats::start(), server::python("nats")) else {
+    let (Some(nats), Some(library)) = (or_pass_over(Nats::start()), or_pass_over(parts::python("nats"))) else {
         return;
     };
     let environment = [("NATS_URL", nats.url()), ("GIVEN_UP_AFTER", "5".to_owned())];
     let which = (Language::Python, "import nats");
-    let worker = Worker::new(which, nats.dir.path(), &library, environment.into());
+    let worker = Worker::new(which, nats.dir(), &library, environment.into());
     // One of each partition at most comes again.
     is_killed_and_gets_everything(&worker, &nats.url(), 16).await;
 }
 
 #[tokio::test]
 async fn a_worker_in_python_gets_everything_from_redis_in_order_although_it_is_killed() {
-    let (Some(redis), Some(library)) = (Redis::start(), server::python("redis")) else {
+    let (Some(redis), Some(library)) = (or_pass_over(Redis::start()), or_pass_over(parts::python("redis"))) else {
         return;
     };
     // The library has a name of its own for it.
     let url = redis.url().replace("redis+unix", "unix");
     let environment = vec![("REDIS_URL", url)];
     let which = (Language::Python, "import redis");
-    let worker = Worker::new(which, redis.dir.path(), &library, environment);
+    let worker = Worker::new(which, redis.dir(), &library, environment);
     // What it read and did not handle was not handled, and is marked all the same.
     is_killed_and_gets_everything(&worker, &redis.url(), 1).await;
 }
 
 #[tokio::test]
 async fn a_worker_in_node_gets_everything_from_nats_in_order_although_it_is_killed() {
-    let (Some(nats), Some(library)) = (Nats::start(), server::node("@nats-io/jetstream")) else {
+    let (Some(nats), Some(library)) = (or_pass_over(Nats::start()), or_pass_over(parts::node("@nats-io/jetstream"))) else {
         return;
     };
     let environment = [("NATS_URL", nats.url()), ("GIVEN_UP_AFTER", "5".to_owned())];
     let which = (Language::Node, "@nats-io/jetstream");
-    let worker = Worker::new(which, nats.dir.path(), &library, environment.into());
+    let worker = Worker::new(which, nats.dir(), &library, environment.into());
     is_killed_and_gets_everything(&worker, &nats.url(), 16).await;
 }
 
 #[tokio::test]
 async fn a_worker_in_node_gets_everything_from_redis_in_order_although_it_is_killed() {
-    let (Some(redis), Some(library)) = (Redis::start(), server::node("ioredis")) else {
+    let (Some(redis), Some(library)) = (or_pass_over(Redis::start()), or_pass_over(parts::node("ioredis"))) else {
         return;
     };
     let environment = vec![("REDIS_URL", redis.url().replace("redis+unix", "unix"))];
     let which = (Language::Node, "ioredis");
-    let worker = Worker::new(which, redis.dir.path(), &library, environment);
+    let worker = Worker::new(which, redis.dir(), &library, environment);
     is_killed_and_gets_everything(&worker, &redis.url(), 1).await;
 }
 

@@ -1,8 +1,6 @@
 //! Traffic for a broker, and the judge of what comes out of it.
 
-pub(crate) mod certificates;
 pub(crate) mod cutter;
-pub(crate) mod server;
 
 use std::{
     collections::BTreeMap,

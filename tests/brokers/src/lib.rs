@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+pub mod certificates;
+mod error;
+mod full;
+mod nats;
+pub mod parts;
+mod process;
+mod rabbit;
+mod redis;
+mod server;
+pub mod worker;
+
+pub use self::{
+    error::{Error, are_wanted, or_pass_over},
+    nats::Nats,
+    process::Process,
+    rabbit::Rabbit,
+    redis::Redis,
+    server::{Kind, Server},
+};
