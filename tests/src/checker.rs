@@ -28,6 +28,15 @@ pub struct Exactness {
     pub examples: Vec<String>,
 }
 
+/// Whose events come in the order of their sequences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// All of a shard's.
+    Shards,
+    /// Those of each guild, and those of a shard that are of none.
+    Guilds,
+}
+
 /// Examples beyond these are counted, not listed.
 const EXAMPLES: usize = 20;
 
@@ -35,6 +44,12 @@ impl Exactness {
     /// Compares. `handled` is in any order.
     #[must_use]
     pub fn of(sent: &[Sent], handled: &[Handled]) -> Self {
+        Self::in_order_of(Order::Shards, sent, handled)
+    }
+
+    /// The same, where this order is kept.
+    #[must_use]
+    pub fn in_order_of(order: Order, sent: &[Sent], handled: &[Handled]) -> Self {
         let mut verdict = Self {
             events_sent: sent.len() as u64,
             ..Self::default()
@@ -71,7 +86,11 @@ impl Exactness {
                 }
             }
         }
-        verdict.check_order(handled);
+        let guild = |event: &Handled| match order {
+            Order::Shards => None,
+            Order::Guilds => sent.get(&event.key()).map(|sent| Arc::clone(&sent.guild)),
+        };
+        verdict.check_order(handled, guild);
         verdict
     }
 
@@ -85,14 +104,15 @@ impl Exactness {
             && self.invented == 0
     }
 
-    /// In each session the owners come one after the other, and each hands out
+    /// In each session, or of each of its guilds, the owners come one after the other, and each hands out
     /// in the order of the sequence. What is marked was handed out before.
-    fn check_order(&mut self, handled: &[Handled]) {
-        let mut sessions: BTreeMap<&str, Vec<&Handled>> = BTreeMap::new();
+    fn check_order(&mut self, handled: &[Handled], guild: impl Fn(&Handled) -> Option<Arc<str>>) {
+        let mut lines: BTreeMap<_, Vec<&Handled>> = BTreeMap::new();
         for event in handled.iter().filter(|event| event.mark.is_none()) {
-            sessions.entry(&event.session).or_default().push(event);
+            let line = lines.entry((&event.session, guild(event)));
+            line.or_default().push(event);
         }
-        for mut events in sessions.into_values() {
+        for mut events in lines.into_values() {
             events.sort_by_key(|event| (event.epoch, event.n));
             for pair in events.windows(2) {
                 let [before, after] = pair else { continue };

@@ -1,16 +1,19 @@
 //! The main job, end to end: a busy bot is replaced by a new build.
 
+mod deployed;
 mod judging;
 mod page;
 pub mod proxy;
+pub mod sink;
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
 
+use baton_brokers::{Kind, Server};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::sleep;
 
@@ -18,11 +21,12 @@ use self::judging::{Outcome, behind_us, judge, moves, whole, wire};
 pub use self::page::serve_page;
 use crate::{
     chaos::hunt,
+    checker::Order,
     discord::DiscordOptions,
     error::{Error, Result},
     fleet::{Fleet, FleetOptions, Special},
     gap::Interval,
-    process::Process,
+    process::{Process, command},
     verdict::Verdict,
     watch::{Costs, Processes, Watch},
 };
@@ -61,6 +65,50 @@ pub struct DemoOptions {
     pub slave_flags: Vec<String>,
     /// The folder of the slaves' store, if they are told to have one there.
     pub store: Option<PathBuf>,
+    /// The broker that events go to: what its worker got is judged.
+    pub behind: Option<Behind>,
+}
+
+/// A broker, and a worker that writes down what it gets as a slave does.
+#[derive(Clone, Debug)]
+pub struct Behind {
+    kind: Kind,
+    url: String,
+    shards: u32,
+}
+
+impl Behind {
+    /// Of a server, for so many shards.
+    #[must_use]
+    pub fn new(server: &Server, shards: u32) -> Self {
+        Self {
+            kind: server.kind(),
+            url: server.url(),
+            shards,
+        }
+    }
+
+    /// Starts the worker in the folder of a fleet.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start(&self, folder: &Path) -> Result<Process> {
+        let (kind, shards) = (self.kind.to_string(), self.shards.to_string());
+        let file = folder.join("sinks/1.jsonl").display().to_string();
+        let arguments = ["consume", &kind, &self.url, &shards, &file];
+        let command = command("baton-reference", arguments)?;
+        let logs = folder.join("logs");
+        let (process, _) = Process::start("worker", &logs, command, false).await?;
+        Ok(process)
+    }
+
+    /// Whose events it gets in their order.
+    pub(crate) const fn order(&self) -> Order {
+        match self.kind {
+            Kind::Nats | Kind::Rabbit => Order::Guilds,
+            Kind::Redis => Order::Shards,
+        }
+    }
 }
 
 /// What a run was worth, and what it took.
@@ -125,9 +173,13 @@ pub async fn measure(options: &DemoOptions, say: impl Fn(&str)) -> Result<Measur
 }
 
 async fn start(options: &DemoOptions, say: &impl Fn(&str)) -> Result<Fleet> {
+    let mut slave_flags = options.slave_flags.clone();
+    if let Some(behind) = &options.behind {
+        slave_flags.extend(["--sink".to_owned(), behind.url.clone()]);
+    }
     let special = Special {
         late_seal: options.late_seal,
-        slave_flags: options.slave_flags.clone(),
+        slave_flags,
         limits: BTreeMap::from([("replay_buffer", replayed(options).to_string())]),
         ..Special::default()
     };
@@ -176,6 +228,10 @@ fn fleet_options(options: &DemoOptions, special: Special) -> FleetOptions {
 }
 
 async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> Result<Outcome> {
+    let _worker = match &options.behind {
+        Some(behind) => Some(behind.start(fleet.folder()).await?),
+        None => None,
+    };
     let mut old = fleet.start_slave("v1").await?;
     fleet.all_serving(LIMIT).await?;
     // The guilds come after READY, and may be many.
@@ -221,7 +277,12 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
 
     sleep(MARGIN).await;
     fleet.discord.traffic(0.0).await?;
-    let limit = Duration::from_secs(10) + Duration::from_millis(options.handler_ms);
+    // A worker has what waits in a broker to catch up with.
+    let patience = match options.behind {
+        Some(_) => LIMIT,
+        None => Duration::from_secs(10),
+    };
+    let limit = patience + Duration::from_millis(options.handler_ms);
     let handled = fleet.settle(limit).await?;
     let state_mismatches = fleet.state_mismatches("v2", SAMPLED_GUILDS).await?;
     let ended = fleet

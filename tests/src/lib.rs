@@ -21,6 +21,7 @@ pub mod shim;
 pub mod truth;
 pub mod verdict;
 pub mod watch;
+pub mod workers;
 
 pub use baton_testing::{error, http, parts, process};
 

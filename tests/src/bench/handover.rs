@@ -348,6 +348,7 @@ fn options(row: &Row, seed: u32, place: &Place) -> DemoOptions {
         late_seal: row.late_seal,
         slave_flags: row.kept.flags(place),
         store: (row.kept == Kept::Store).then(|| place.path()),
+        behind: None,
     }
 }
 

@@ -5,6 +5,8 @@
 //! of `--json` is one object with stable keys. A part that could not be measured,
 //! or a deploy that broke a promise, is among the failures; the others go on.
 
+#[cfg(feature = "brokers")]
+pub mod brokers;
 pub mod client;
 pub mod core;
 pub mod deploys;
@@ -15,6 +17,7 @@ pub mod place;
 pub mod proxied;
 pub mod recovery;
 pub mod serving;
+pub mod sinks;
 pub mod state;
 pub mod stored;
 pub mod table;
@@ -27,6 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use baton_brokers::Kind;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -38,6 +42,7 @@ use self::{
     proxied::Proxied,
     recovery::Recovery,
     serving::{EventCost, Keeps, Memory},
+    sinks::Sinks,
     state::StateRate,
     stored::StoreCost,
     targets::Target,
@@ -69,6 +74,8 @@ pub enum Part {
     State,
     /// Clients behind the proxy.
     Proxy,
+    /// Events through real brokers, and deploys of what publishes them.
+    Sinks,
     /// Deploys.
     Handover,
     /// What a store costs and saves: deploys, deaths, events, memory, beside twilight's
@@ -100,6 +107,9 @@ pub struct Results {
     /// Clients behind the proxy.
     #[serde(default)]
     pub proxy: Proxied,
+    /// Events through brokers.
+    #[serde(default)]
+    pub sinks: Sinks,
     /// Deploys of a whole fleet.
     pub handover: Vec<Handover>,
     /// Deaths of a slave.
@@ -189,6 +199,9 @@ pub async fn run(options: &BenchOptions, say: impl Fn(&str)) -> Results {
     }
     if wants(Part::Proxy) {
         run.proxy().await;
+    }
+    if wants(Part::Sinks) {
+        run.sinks().await;
     }
     if wants(Part::Handover) {
         run.handover(handover::rows(options.quick)).await;
@@ -309,6 +322,29 @@ impl<S: Fn(&str)> Run<S> {
         }
     }
 
+    async fn sinks(&mut self) {
+        let none = sinks::none().await;
+        let Some(none_us) = self.measured("sinks, none", none) else {
+            return;
+        };
+        for kind in Kind::ALL {
+            let measured = sinks::costs(kind, none_us).await;
+            if let Some(measured) = self.measured(&format!("sinks, {kind}"), measured) {
+                (self.say)(&table::sink_row(&measured));
+                self.results.sinks.costs.push(measured);
+            }
+        }
+        for kind in Kind::ALL {
+            let row = format!("sinks, deploys with {kind}");
+            let measured = sinks::gap(kind, self.runs()).await;
+            if let Some(measured) = self.measured(&row, measured) {
+                (self.say)(&table::sink_gap_row(&measured));
+                self.failed(&row, &measured.faults);
+                self.results.sinks.gaps.push(measured);
+            }
+        }
+    }
+
     /// `deployed`: the deploys are measured already.
     async fn store(&mut self, deployed: bool) {
         let (guilds, events) = match self.quick {
@@ -387,6 +423,7 @@ impl Results {
             state: Vec::new(),
             stored: Vec::new(),
             proxy: Proxied::default(),
+            sinks: Sinks::default(),
             handover: Vec::new(),
             recovery: Vec::new(),
             deploys: Vec::new(),

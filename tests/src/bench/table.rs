@@ -9,6 +9,7 @@ use super::{
     proxied::{Each, Greeting, Through, Unread},
     recovery::Recovery,
     serving::{EventCost, Keeps, Memory},
+    sinks::{SinkCost, SinkGap},
     state::{Compression, Holds, StateRate},
     stored::StoreCost,
     targets::{Reach, Target, name},
@@ -113,6 +114,14 @@ pub fn markdown(results: &Results) -> String {
                     mib(row.second_kib),
                 ]
             }),
+        ),
+        table(
+            "events through a broker | a second, at a worker | of | a bare publisher | at events/s | confirm p50 / p99 | of the bare one | to a worker p50 / p99 | processor time of an event | with `--sink none` | of the bare one",
+            results.sinks.costs.iter().map(sink),
+        ),
+        table(
+            "deploys of a publisher to | shards, round trip | gap p50 / p99, at a worker | with a file | ratio",
+            results.sinks.gaps.iter().map(sink_gap),
         ),
         table(
             "memory in a deploy of | old slave before | old, new at their peaks | without shards | of twice the state | master before, at its peak",
@@ -237,6 +246,32 @@ fn through(row: &Through) -> Vec<String> {
         hundredths(row.added_p50_ms, row.added_p99_ms),
         format!("{:.1} µs", row.slave_us),
         format!("{:.1} µs", row.bare_us),
+    ]
+}
+
+fn sink(row: &SinkCost) -> Vec<String> {
+    vec![
+        format!("{}, {} shards", row.broker, row.shards),
+        format!("{:.0}", row.events_s),
+        format!("{:.0}", row.offered),
+        format!("{:.0}", row.bare_s),
+        format!("{:.0}", row.rate),
+        finely(&row.confirm_ms),
+        finely(&row.bare_confirm_ms),
+        finely(&row.delay_ms),
+        format!("{:.1} µs", row.slave_us),
+        format!("{:.1} µs", row.none_us),
+        format!("{:.1} µs", row.bare_us),
+    ]
+}
+
+fn sink_gap(row: &SinkGap) -> Vec<String> {
+    vec![
+        row.broker.clone(),
+        format!("{}, {} ms", row.shards, row.rtt_ms),
+        pair(&row.gap_ms),
+        pair(&row.file_ms),
+        ratio(row.of_file),
     ]
 }
 
@@ -402,6 +437,27 @@ pub(super) fn through_row(row: &Through) -> String {
         row.bare_us,
         wire(row.rate, &row.wire)
     )
+}
+
+pub(super) fn sink_row(row: &SinkCost) -> String {
+    format!(
+        "sink {}: {:.0} events/s of {:.0}, bare {:.0}; at {:.0}: confirm {}, bare {}, to a worker {}; {:.1} us an event, none {:.1} us, bare {:.1} us",
+        row.broker,
+        row.events_s,
+        row.offered,
+        row.bare_s,
+        row.rate,
+        finely(&row.confirm_ms),
+        finely(&row.bare_confirm_ms),
+        finely(&row.delay_ms),
+        row.slave_us,
+        row.none_us,
+        row.bare_us
+    )
+}
+
+pub(super) fn sink_gap_row(row: &SinkGap) -> String {
+    format!("sink {}", sink_gap(row).join("; "))
 }
 
 pub(super) fn greeting_row(row: &Greeting) -> String {

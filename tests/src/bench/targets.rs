@@ -55,6 +55,11 @@ pub fn of(results: &Results) -> Vec<Target> {
             )
         })
     };
+    let sinks = |is_rabbit: bool| {
+        let rows = results.sinks.costs.iter();
+        rows.filter(move |row| (row.broker == "amqp") == is_rabbit)
+            .map(|row| (format!("{}, {:.0} events/s", row.broker, row.rate), row))
+    };
     let core = |of: fn(&super::core::CoreCost) -> f64| {
         let costs: Vec<f64> = results.core.iter().map(of).collect();
         let least = costs.iter().copied().reduce(f64::min);
@@ -171,6 +176,45 @@ pub fn of(results: &Results) -> Vec<Target> {
                 let ratio = unread.second_kib / unread.first_kib;
                 (format!("{} s", unread.seconds), Some(ratio))
             }),
+        ),
+        target(
+            "NATS and Redis: events a second through the broker",
+            Reach::AtLeast(10_000.0),
+            sinks(false).map(|(row, of)| (row, Some(of.events_s))),
+        ),
+        target(
+            "RabbitMQ: events a second through the broker",
+            Reach::AtLeast(5000.0),
+            sinks(true).map(|(row, of)| (row, Some(of.events_s))),
+        ),
+        target(
+            "NATS and Redis: confirm p99, ms",
+            Reach::AtMost(20.0),
+            sinks(false).map(|(row, of)| (row, of.confirm_ms.p99)),
+        ),
+        target(
+            "RabbitMQ: confirm p99, ms",
+            Reach::AtMost(60.0),
+            sinks(true).map(|(row, of)| (row, of.confirm_ms.p99)),
+        ),
+        target(
+            "NATS and Redis: processor time of an event above `--sink none`, µs",
+            Reach::AtMost(15.0),
+            sinks(false).map(|(row, of)| (row, Some(of.slave_us - of.none_us))),
+        ),
+        target(
+            "RabbitMQ: processor time of an event above `--sink none`, µs",
+            Reach::AtMost(35.0),
+            sinks(true).map(|(row, of)| (row, Some(of.slave_us - of.none_us))),
+        ),
+        target(
+            "gap p50 of a deploy with a sink, to that with a file",
+            Reach::AtMost(1.05),
+            results
+                .sinks
+                .gaps
+                .iter()
+                .map(|row| (row.broker.clone(), row.of_file)),
         ),
         target(
             "core: an input of a deploy, most shards to fewest",

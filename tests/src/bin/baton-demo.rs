@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
+use baton_brokers::Kind;
 use baton_tests::{
-    demo::{DemoOptions, proxy, run, serve_page},
+    demo::{DemoOptions, proxy, run, serve_page, sink},
     error::Error,
 };
 use clap::Parser;
@@ -61,6 +62,13 @@ struct Arguments {
     /// each with a shard: killed, replaced, the proxy deployed and killed under them
     #[arg(long, conflicts_with_all = ["page", "shards", "tls", "late_seal", "slave", "handler_ms", "probed"])]
     proxy: bool,
+    /// A publisher, a real broker (nats, amqp, redis), and a worker behind it:
+    /// the publisher deployed and killed, the broker killed and full, the worker killed for 60 s
+    #[arg(long, value_name = "BROKER", conflicts_with_all = ["page", "proxy", "tls", "late_seal", "slave", "handler_ms", "probed"])]
+    sink: Option<Kind>,
+    /// With --sink: each of these for a shorter time
+    #[arg(long, requires = "sink")]
+    quick: bool,
     /// Serve until Ctrl-C, with the master's page for a person to play with
     #[arg(long)]
     page: bool,
@@ -115,6 +123,7 @@ async fn main() -> ExitCode {
         late_seal: arguments.late_seal,
         slave_flags: Vec::new(),
         store: None,
+        behind: None,
     };
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let json = arguments.json;
@@ -136,6 +145,24 @@ async fn main() -> ExitCode {
     }
     if arguments.proxy {
         return match proxy::run(&options, say).await {
+            Ok(verdict) => {
+                let mut text = String::new();
+                if json {
+                    print(&format!("{}\n", verdict.to_json()));
+                } else if verdict.show(&mut text).is_ok() {
+                    print(&text);
+                }
+                ExitCode::from(u8::from(!verdict.faults().is_empty()))
+            }
+            Err(error) => failed(&error),
+        };
+    }
+    if let Some(kind) = arguments.sink {
+        let spans = match arguments.quick {
+            true => sink::Spans::QUICK,
+            false => sink::Spans::WHOLE,
+        };
+        return match sink::run(&options, kind, spans, say).await {
             Ok(verdict) => {
                 let mut text = String::new();
                 if json {

@@ -3,6 +3,8 @@
 //!
 //! `baton-reference twilight|twilight-cache|baton|keeps-bytes URL SHARDS`
 //! `baton-reference hop source|relay|sink windowed|piped TO BYTES`
+//! `baton-reference publish nats|amqp|redis URL RATE SECONDS`
+//! `baton-reference consume nats|amqp|redis URL SHARDS FILE`
 
 use std::{
     collections::HashMap,
@@ -18,6 +20,8 @@ use baton_slave::{
     Ack, Bot, Builder, Event, ImportError, Sequence, ShardHandle, ShardId as Unit, Slave,
     SlaveConfig, State, StateStatus,
 };
+#[cfg(feature = "brokers")]
+use baton_tests::bench::brokers;
 use baton_tests::{bench::two_hop, discord::INTENTS};
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -37,6 +41,10 @@ fn main() -> ExitCode {
             baton(url, Slave::builder(bot.clone()).state(bot))
         }
         ["hop", role, hops, to, bytes] => hop(role, hops, to, bytes),
+        #[cfg(feature = "brokers")]
+        ["publish", broker, url, rate, seconds] => publish(broker, url, rate, seconds),
+        #[cfg(feature = "brokers")]
+        ["consume", broker, url, shards, file] => consume(broker, url, shards, file),
         _ => return ExitCode::from(2),
     };
     match ran {
@@ -161,6 +169,35 @@ fn hop(role: &str, hops: &str, to: &str, bytes: &str) -> Result<(), Box<dyn Erro
     let (hops, bytes) = (hops.parse()?, bytes.parse()?);
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(two_hop::play(role, hops, to, bytes, |line| say(&line)))?;
+    Ok(())
+}
+
+/// Nothing but a broker's client, which publishes.
+#[cfg(feature = "brokers")]
+fn publish(broker: &str, url: &str, rate: &str, seconds: &str) -> Result<(), Box<dyn Error>> {
+    let (broker, rate, seconds) = (broker.parse()?, rate.parse()?, seconds.parse()?);
+    let runtime = tokio::runtime::Runtime::new()?;
+    let published = brokers::publish(broker, url, rate, seconds);
+    let bare = runtime
+        .block_on(published)
+        .map_err(|error| error.to_string())?;
+    say(&serde_json::to_string(&bare)?);
+    Ok(())
+}
+
+/// Nothing but a broker's client, which reads what a slave has published.
+#[cfg(feature = "brokers")]
+fn consume(broker: &str, url: &str, shards: &str, file: &str) -> Result<(), Box<dyn Error>> {
+    let (broker, shards) = (broker.parse()?, shards.parse()?);
+    let file = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(file)?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let consumed = brokers::consume(broker, url, shards, file);
+    runtime
+        .block_on(consumed)
+        .map_err(|error| error.to_string())?;
     Ok(())
 }
 

@@ -8,9 +8,9 @@ use std::{
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{DemoOptions, MARGIN, QUIET_INTERVALS};
+use super::{Behind, DemoOptions, MARGIN, QUIET_INTERVALS};
 use crate::{
-    checker::Exactness,
+    checker::{Exactness, Order},
     discord::{Counts, LogLine},
     fleet::Fleet,
     gap::{Interval, Spread, Timeline},
@@ -103,6 +103,7 @@ pub(super) fn moves(fleet: &Fleet, log: &[LogLine], since_us: u64) -> BTreeMap<u
 }
 
 pub(super) fn judge(options: &DemoOptions, outcome: &Outcome) -> Verdict {
+    let order = options.behind.as_ref().map_or(Order::Shards, Behind::order);
     let timelines = Timeline::of(&outcome.sent, &outcome.handled);
     let mut random = ChaCha8Rng::seed_from_u64(options.seed);
     let lengths: Vec<u64> = outcome
@@ -139,7 +140,7 @@ pub(super) fn judge(options: &DemoOptions, outcome: &Outcome) -> Verdict {
     Verdict {
         shards: options.shards,
         moved: outcome.moved,
-        exactness: Exactness::of(&outcome.sent, &outcome.handled),
+        exactness: Exactness::in_order_of(order, &outcome.sent, &outcome.handled),
         state_mismatches: outcome.state_mismatches.len() as u64,
         mismatches: outcome.state_mismatches.clone(),
         identifies_cold_start: outcome.cold.identifies - outcome.cold.identifies_refused,

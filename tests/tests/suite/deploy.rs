@@ -91,5 +91,6 @@ fn small(slave: &str) -> DemoOptions {
         late_seal: false,
         slave_flags: Vec::new(),
         store: None,
+        behind: None,
     }
 }

@@ -269,9 +269,17 @@ async fn dead_letters(rabbit: &Rabbit) {
 
 /// The ones of `docs/workers.md`.
 async fn workers(rabbit: &Rabbit) {
-    let python = (Language::Python, "import pika", or_pass_over(parts::python("pika")));
+    let python = (
+        Language::Python,
+        "import pika",
+        or_pass_over(parts::python("pika")),
+    );
     // One of each queue at most comes again.
-    let node = (Language::Node, "amqplib", or_pass_over(parts::node("amqplib")));
+    let node = (
+        Language::Node,
+        "amqplib",
+        or_pass_over(parts::node("amqplib")),
+    );
     for ((language, word, library), again) in [(python, 1), (node, 16)] {
         if let Some(library) = library {
             worker(rabbit, (language, word), &library, again).await;

@@ -118,7 +118,10 @@ impl Worker {
 
 #[tokio::test]
 async fn a_worker_in_python_gets_everything_from_nats_in_order_although_it_is_killed() {
-    let (Some(nats), Some(library)) = (or_pass_over(Nats::start()), or_pass_over(parts::python("nats"))) else {
+    let (Some(nats), Some(library)) = (
+        or_pass_over(Nats::start()),
+        or_pass_over(parts::python("nats")),
+    ) else {
         return;
     };
     let environment = [("NATS_URL", nats.url()), ("GIVEN_UP_AFTER", "5".to_owned())];
@@ -130,7 +133,10 @@ async fn a_worker_in_python_gets_everything_from_nats_in_order_although_it_is_ki
 
 #[tokio::test]
 async fn a_worker_in_python_gets_everything_from_redis_in_order_although_it_is_killed() {
-    let (Some(redis), Some(library)) = (or_pass_over(Redis::start()), or_pass_over(parts::python("redis"))) else {
+    let (Some(redis), Some(library)) = (
+        or_pass_over(Redis::start()),
+        or_pass_over(parts::python("redis")),
+    ) else {
         return;
     };
     // The library has a name of its own for it.
@@ -144,7 +150,10 @@ async fn a_worker_in_python_gets_everything_from_redis_in_order_although_it_is_k
 
 #[tokio::test]
 async fn a_worker_in_node_gets_everything_from_nats_in_order_although_it_is_killed() {
-    let (Some(nats), Some(library)) = (or_pass_over(Nats::start()), or_pass_over(parts::node("@nats-io/jetstream"))) else {
+    let (Some(nats), Some(library)) = (
+        or_pass_over(Nats::start()),
+        or_pass_over(parts::node("@nats-io/jetstream")),
+    ) else {
         return;
     };
     let environment = [("NATS_URL", nats.url()), ("GIVEN_UP_AFTER", "5".to_owned())];
@@ -155,7 +164,10 @@ async fn a_worker_in_node_gets_everything_from_nats_in_order_although_it_is_kill
 
 #[tokio::test]
 async fn a_worker_in_node_gets_everything_from_redis_in_order_although_it_is_killed() {
-    let (Some(redis), Some(library)) = (or_pass_over(Redis::start()), or_pass_over(parts::node("ioredis"))) else {
+    let (Some(redis), Some(library)) = (
+        or_pass_over(Redis::start()),
+        or_pass_over(parts::node("ioredis")),
+    ) else {
         return;
     };
     let environment = vec![("REDIS_URL", redis.url().replace("redis+unix", "unix"))];

@@ -10,7 +10,7 @@ use crate::{
         journal::Journal,
         library::{LIBRARIES, Tools},
     },
-    demo::DemoOptions,
+    demo::{DemoOptions, deployed::Deploy},
     error::Result,
     gap::Interval,
     records::{Handled, Sent},
@@ -92,14 +92,4 @@ struct Outcome {
     state_mismatches: Vec<String>,
     cold: (u64, u64),
     wire: String,
-}
-
-/// What the deploy was.
-struct Deploy {
-    moves: std::collections::BTreeMap<u32, Interval>,
-    moved: u64,
-    ended: String,
-    identifies: u64,
-    resumes: u64,
-    total: std::time::Duration,
 }

@@ -3,7 +3,6 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -12,8 +11,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::{
-    Case, DEPLOYED, Deploy, KILLED, OP7, OP9_FALSE, OP9_TRUE, Outcome, PROXY_KILLED, Played,
-    REPLACED,
+    Case, DEPLOYED, KILLED, OP7, OP9_FALSE, OP9_TRUE, Outcome, PROXY_KILLED, Played, REPLACED,
 };
 use crate::{
     chaos::{hunt, judge::newest},
@@ -22,8 +20,10 @@ use crate::{
         library::{LIBRARIES, Process, Tools},
     },
     demo::{
-        DemoOptions, LIMIT, SAMPLED_GUILDS, fleet_options,
-        judging::{moves, wire},
+        DemoOptions, LIMIT, SAMPLED_GUILDS,
+        deployed::{self, Deploy},
+        fleet_options,
+        judging::wire,
         now_us, replayed,
     },
     error::{Error, Result},
@@ -270,33 +270,9 @@ impl<S: Fn(&str)> Stage<'_, S> {
 
     async fn deploy(&mut self, options: &DemoOptions) -> Result<Deploy> {
         self.begins(DEPLOYED);
-        let before = self.fleet.discord.counts().await?;
-        let (began, since_us) = (Instant::now(), now_us());
-        let mut command = self.fleet.deploy_command("v2")?;
-        if !options.live {
-            command.stdout(Stdio::null()).stderr(Stdio::null());
-        }
-        let child = command.spawn();
-        let mut child = child.map_err(Error::io("start baton-master deploy"))?;
-        let is_end = |event: &serde_json::Value| event["type"] == "deploy_ended";
-        let ended = self
-            .fleet
-            .news
-            .wait("end of the deploy", LIMIT, is_end)
-            .await?;
-        let _ = tokio::time::timeout(LIMIT, child.wait()).await;
-        let total = began.elapsed();
-        let after = self.fleet.discord.counts().await?;
+        let deploy = deployed::deploy(options, &mut self.fleet).await?;
         self.caught_up().await?;
-        let log = self.fleet.discord.log().await?;
-        Ok(Deploy {
-            moves: moves(&self.fleet, &log, since_us),
-            moved: ended["moved"].as_u64().unwrap_or(0),
-            ended: ended["outcome"].as_str().unwrap_or("unknown").to_owned(),
-            identifies: after.identifies - before.identifies,
-            resumes: after.resumes - before.resumes,
-            total,
-        })
+        Ok(deploy)
     }
 
     async fn kill_proxy(&mut self) -> Result<()> {
@@ -323,7 +299,7 @@ impl<S: Fn(&str)> Stage<'_, S> {
         let log = self.fleet.discord.log().await?;
         let identifies = log.iter().filter(|line| line.what == "identify");
         let identifies = identifies.filter_map(|line| Some((line.shard?, line.at_us)));
-        let build = if deploy.ended == "done" { "v2" } else { "v1" };
+        let build = deploy.serves();
         let state_mismatches = self.fleet.state_mismatches(build, SAMPLED_GUILDS).await?;
         let lives = self.bots.iter().map(Process::life).collect();
         for bot in std::mem::take(&mut self.bots) {

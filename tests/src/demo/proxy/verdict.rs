@@ -9,8 +9,7 @@ use crate::{
     chaos::judge::{lost_of_ended_sessions, newest},
     checker::Exactness,
     clients::library::LIBRARIES,
-    demo::{DemoOptions, Interval, judging::whole},
-    gap::{Spread, Timeline},
+    demo::{DemoOptions, deployed::Beside},
     records::{Handled, Sent},
     verdict::{Verdict, one_line},
 };
@@ -259,36 +258,13 @@ fn of_all(options: &DemoOptions, outcome: &Outcome, clients: &[ClientVerdict]) -
     exactness
         .examples
         .retain(|example| !example.starts_with("marked"));
-    let timelines = Timeline::of(&outcome.sent, &outcome.handled);
-    let deploy = &outcome.deploy;
-    let gaps: Vec<_> = deploy
-        .moves
-        .iter()
-        .map(|(shard, interval)| timelines.get(shard)?.gap_us(*interval))
-        .collect();
-    let Interval {
-        sealed_us,
-        resumed_us,
-    } = whole(&deploy.moves);
-    Verdict {
-        shards: options.shards,
-        moved: deploy.moved,
+    let beside = Beside {
         exactness,
-        state_mismatches: outcome.state_mismatches.len() as u64,
-        mismatches: outcome.state_mismatches.clone(),
-        identifies_cold_start: outcome.cold.0 - outcome.cold.1,
-        identifies_refused_cold_start: outcome.cold.1,
-        identifies_deploy: deploy.identifies,
-        resumes: deploy.resumes,
-        deploy_ms: (resumed_us - sealed_us) as f64 / 1000.0,
-        total_ms: deploy.total.as_secs_f64() * 1000.0,
-        rtt_ms: options.rtt.as_secs_f64() * 1000.0,
-        gap_unmeasured: gaps.iter().filter(|gap| gap.is_none()).count() as u64,
-        gap_ms: Spread::of_us(gaps.into_iter().flatten().collect()),
-        gap_probed_ms: Spread::default(),
-        gap_noise_ms: Spread::default(),
-        silence_ms: Spread::default(),
-        wire: outcome.wire.clone(),
-        outcome: deploy.ended.clone(),
-    }
+        sent: &outcome.sent,
+        handled: &outcome.handled,
+        state_mismatches: &outcome.state_mismatches,
+        cold: outcome.cold,
+        wire: &outcome.wire,
+    };
+    outcome.deploy.verdict(options, beside)
 }
