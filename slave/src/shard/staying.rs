@@ -1,7 +1,13 @@
 //! The state of a shard that stays where it is, as its owner has it: claimed before its
 //! first event, brought up to each event before it is handed out, sealed with the shard.
 
-use std::{future::pending, panic::resume_unwind, sync::Arc, time::Duration};
+use std::{
+    future::{pending, ready},
+    panic::resume_unwind,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use baton_protocol::{Epoch, Sequence};
 use tokio::{
@@ -45,7 +51,7 @@ pub(super) struct Staying {
     session: Option<Arc<str>>,
     /// Whether it is known not to be whole, and no READY brought it back.
     lost: bool,
-    claim: Option<JoinHandle<Result<Taken, Refusal>>>,
+    claim: Option<Claiming>,
     /// A change was refused for now: when it is tried again.
     waits: Option<Instant>,
     /// While it is compacted, no event is applied.
@@ -62,6 +68,9 @@ pub(super) struct Staying {
     /// The shard takes nothing, because a change or a claim was refused for now.
     held_up: Option<HeldUp>,
 }
+
+/// What becomes of a claim.
+type Claiming = Pin<Box<dyn Future<Output = Result<Taken, Refusal>> + Send>>;
 
 /// A state that was compacted, and what came of it.
 type Compacting = (Box<dyn Owned>, Result<String, Refusal>);
@@ -85,16 +94,28 @@ enum Coming {
 }
 
 impl Staying {
-    /// Claims it, on a thread that may block.
+    /// Claims it: at once if nothing is in the way, else on a thread that may block. With a
+    /// thread each, the shards of a dead process would wait for as many threads to begin.
     pub(super) fn claim(&mut self, claim: Claim, place: Arc<dyn Stays>, span: Span) {
         // One that was refused is made again.
         let held_up = self.held_up.take();
         self.let_go();
         self.held_up = held_up;
-        self.claim = Some(spawn_blocking(move || {
-            let _in = span.enter();
-            claim.take(&*place)
-        }));
+        self.claim = Some(match place.claim_at_once(&claim) {
+            Some(Ok(claimed)) if claim.is_fulfilled_by(&claimed) => {
+                Box::pin(ready(claim.judge(claimed)))
+            }
+            claimed => {
+                let thread = spawn_blocking(move || {
+                    let _in = span.enter();
+                    match claimed {
+                        Some(claimed) => claim.judge(claimed?),
+                        None => claim.take(&*place),
+                    }
+                });
+                Box::pin(async { joined(thread.await).ok_or_else(ends)? })
+            }
+        });
     }
 
     /// What other threads have done for it; pending where there is nothing. Survives being
@@ -111,9 +132,9 @@ impl Staying {
         let Some(claim) = &mut self.claim else {
             return pending().await;
         };
-        let claimed = claim.await;
+        let claimed = claim.as_mut().await;
         self.claim = None;
-        joined(claimed).ok_or_else(ends)?
+        claimed
     }
 
     /// It is ours. Gives up to which event of the session it is whole, or why it is lost.

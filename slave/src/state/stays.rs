@@ -43,6 +43,12 @@ pub(crate) trait Stays: Send + Sync + 'static {
     /// it.
     fn claim(&self, claim: &Claim) -> Result<Claimed, Refusal>;
 
+    /// The same if it takes no longer than a small change, on a thread that serves. `None`: it
+    /// may take longer, and nothing was changed.
+    fn claim_at_once(&self, _: &Claim) -> Option<Result<Claimed, Refusal>> {
+        None
+    }
+
     /// Whether the owner at this epoch has the state of this session in the same place, so
     /// that it need not be copied.
     fn is_shared(&self, of: Of, owner: Epoch, session: &str) -> Result<bool, Refusal>;
@@ -201,14 +207,31 @@ pub(crate) enum Refusal {
 impl Claim {
     /// Claims it, and makes sure that the next owner takes what is not whole for lost too.
     pub(crate) fn take(&self, place: &dyn Stays) -> Result<Taken, Refusal> {
+        self.judge(place.claim(self)?)
+    }
+
+    /// Whether what was found is of the session that goes on, and a replay reaches it: then
+    /// nothing of it has to be dropped.
+    pub(crate) fn is_fulfilled_by(&self, claimed: &Claimed) -> bool {
+        self.session.as_ref().is_none_or(|session| {
+            let stands = claimed.owned.stands().get();
+            claimed.session.as_deref() == Some(&session.tag)
+                && stands.saturating_add(session.reach) >= session.from.get()
+        })
+    }
+
+    /// Says what was found, and makes sure that the next owner takes what is not whole for lost
+    /// too, which takes long where there is much to be dropped.
+    pub(crate) fn judge(&self, claimed: Claimed) -> Result<Taken, Refusal> {
+        let is_fulfilled = self.is_fulfilled_by(&claimed);
         let Claimed {
             mut owned,
             session,
             missing,
             trouble,
             received,
-        } = place.claim(self)?;
-        let Some(GoesOn { tag, from, reach }) = &self.session else {
+        } = claimed;
+        let Some(GoesOn { tag, from, .. }) = &self.session else {
             return Ok(Taken {
                 whole: Ok(owned.stands()),
                 owned,
@@ -217,18 +240,7 @@ impl Claim {
             });
         };
         let stands = owned.stands();
-        let wrong = if session.as_deref() != Some(tag) {
-            match trouble.is_empty() {
-                true if session.is_none() => "there is none".to_owned(),
-                true => "it is of another session".to_owned(),
-                false => trouble,
-            }
-        } else if stands.get().saturating_add(*reach) < from.get() {
-            format!(
-                "it stands at {stands}, too far behind {from} for a replay: a process without it \
-                 served the shard"
-            )
-        } else {
+        if is_fulfilled {
             let whole = match missing.is_empty() {
                 true => Ok(stands),
                 false => Err(format!(
@@ -241,6 +253,18 @@ impl Claim {
                 whole,
                 received,
             });
+        }
+        let wrong = if session.as_deref() == Some(tag) {
+            format!(
+                "it stands at {stands}, too far behind {from} for a replay: a process without it \
+                 served the shard"
+            )
+        } else {
+            match trouble.is_empty() {
+                true if session.is_none() => "there is none".to_owned(),
+                true => "it is of another session".to_owned(),
+                false => trouble,
+            }
         };
         let lost = lost(tag);
         owned.begin(&lost, *from)?;
@@ -364,6 +388,9 @@ mod tests {
                 stands,
                 missing,
             };
+            let claimed = place.claim(&claim).expect("granted");
+            let is_lost = named != "a";
+            assert_eq!(claim.is_fulfilled_by(&claimed), !is_lost, "{named}");
             let taken = claim.take(&place).expect("granted");
             let what = format!("{session:?} at {stands}");
             assert_eq!(taken.whole.ok(), whole.map(Sequence), "{what}");

@@ -27,25 +27,39 @@ struct Shard {
 }
 
 impl Guilds {
+    /// The state of a shard, if this process has it open: as its owner, as the next one, or
+    /// ahead.
+    fn open_already(&self, of: Of) -> Option<Store> {
+        self.inner
+            .shard_count
+            .store(of.shard_count, Ordering::Relaxed);
+        if let Some(store) = self.shard(of.shard) {
+            return Some(store);
+        }
+        let store = self.take_ahead(of.shard)?;
+        self.opened(of.shard, store.clone());
+        Some(store)
+    }
+
+    fn opened(&self, shard: ShardId, store: Store) {
+        let open = self.inner.open.write();
+        open.unwrap_or_else(PoisonError::into_inner)
+            .insert(shard, store);
+    }
+
     fn open(&self, of: Of) -> Result<Store, Refusal> {
-        let inner = &self.inner;
-        let (shard, count) = (of.shard, of.shard_count);
-        inner.shard_count.store(count, Ordering::Relaxed);
-        if let Some(store) = self.shard(shard) {
+        if let Some(store) = self.open_already(of) {
             return Ok(store);
         }
+        let (inner, shard) = (&self.inner, of.shard);
         let Some(folder) = inner.folder.get() else {
             // It was not given to a slave.
             return Err(Refusal::Unusable("the store has no folder".to_owned()));
         };
         let refused = |error| self.refusal(error, shard);
         let at = folder.at(of.fleet).map_err(refused)?;
-        let store = match self.take_ahead(shard) {
-            Some(store) => store,
-            None => Store::open(at, shard, inner.options.clone()).map_err(refused)?,
-        };
-        let mut open = inner.open.write().unwrap_or_else(PoisonError::into_inner);
-        open.insert(shard, store.clone());
+        let store = Store::open(at, shard, inner.options.clone()).map_err(refused)?;
+        self.opened(shard, store.clone());
         Ok(store)
     }
 
@@ -72,6 +86,18 @@ impl Guilds {
 }
 
 impl Stays for Guilds {
+    fn claim_at_once(&self, claim: &Claim) -> Option<Result<Claimed, Refusal>> {
+        let epoch = claim
+            .epoch
+            .filter(|_| self.is_in_memory() && !claim.received)?;
+        let store = self.open_already(claim.of)?;
+        let place = self.shown(claim.of.shard);
+        match store.claim_at_once(epoch, self.inner.owner) {
+            Ok(claimed) => claimed.map(|claimed| Ok(granted(claimed, place))),
+            Err(error) => Some(Err(refusal(error, &place))),
+        }
+    }
+
     fn claim(&self, claim: &Claim) -> Result<Claimed, Refusal> {
         let shard = claim.of.shard;
         let store = self.open(claim.of)?;
@@ -110,13 +136,8 @@ impl Stays for Guilds {
             };
             self.claim_at(&store, claim.epoch)
         });
-        let (writer, takeover) = claimed.map_err(|error| refusal(error, &place))?;
-        let Takeover {
-            found,
-            stand,
-            missing,
-        } = takeover;
-        let trouble = match found {
+        let claimed = claimed.map_err(|error| refusal(error, &place))?;
+        let trouble = match claimed.1.found {
             Found::SetAside(damage) => format!("{damage}; it is set aside in {place}"),
             Found::Copied => {
                 tracing::warn!(
@@ -144,11 +165,8 @@ impl Stays for Guilds {
             Found::State | Found::Nothing => String::new(),
         };
         Ok(Claimed {
-            owned: Box::new(Shard { writer, place }),
-            session: stand.session,
-            missing: named(missing),
             trouble,
-            received: false,
+            ..granted(claimed, place)
         })
     }
 
@@ -377,6 +395,18 @@ impl Guilds {
 
     fn refusal(&self, error: Error, shard: ShardId) -> Refusal {
         refusal(error, &self.shown(shard))
+    }
+}
+
+/// What an owner took over, with nothing wrong.
+fn granted((writer, takeover): (Writer, Takeover), place: String) -> Claimed {
+    let Takeover { stand, missing, .. } = takeover;
+    Claimed {
+        owned: Box::new(Shard { writer, place }),
+        session: stand.session,
+        missing: named(missing),
+        trouble: String::new(),
+        received: false,
     }
 }
 

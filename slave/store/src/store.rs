@@ -165,6 +165,29 @@ impl Store {
         Ok(Writer::new(self.clone(), claimed))
     }
 
+    /// [`claim`](Self::claim), if it is as simple as a change: this process has the state open,
+    /// it is of this build's format, and nobody is in the middle of a change. Then it takes as
+    /// long as one, and may be called where nothing may block, if no disk is behind the folder.
+    /// `None`: it is not, and nothing was changed.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`]: a later owner began.
+    pub fn claim_at_once(
+        &self,
+        epoch: Epoch,
+        owner: Owner,
+    ) -> Result<Option<(Writer, Takeover)>, Error> {
+        let options = self.options().clone().with_patience(Duration::ZERO);
+        let claimed = place::claim_at_once(&Claimant {
+            options: &options,
+            ..self.claimant(epoch, owner)
+        })?;
+        Ok(claimed.map(|claimed| {
+            self.goes_on_in(&claimed.generation);
+            Writer::new(self.clone(), claimed)
+        }))
+    }
+
     fn claimant(&self, epoch: Epoch, owner: Owner) -> Claimant<'_> {
         Claimant {
             shard: &self.inner.path,

@@ -67,6 +67,24 @@ pub(crate) fn claim(claimant: &Claimant<'_>) -> Result<Claimed, Error> {
     Err(Error::Busy)
 }
 
+/// Becomes the owner if that takes no longer than a small change: by going on in a generation
+/// that is open here. `None`: it is not that simple. [`claim`] finds out why.
+///
+/// # Errors
+/// A later owner began.
+pub(crate) fn claim_at_once(claimant: &Claimant<'_>) -> Result<Option<Claimed>, Error> {
+    let claimed = claimant.at_once().and_then(|claimed| {
+        if let Some(claimed) = &claimed {
+            claims::clean(claimant.shard, &claimed.claim, None)?;
+        }
+        Ok(claimed)
+    });
+    match claimed {
+        Err(error @ Error::Fenced { .. }) => Err(error),
+        claimed => Ok(claimed.unwrap_or(None)),
+    }
+}
+
 /// Makes a generation that nobody claims yet, of the owner that will begin at this epoch or a
 /// later one. The owner now leaves it alone, because it is of a later epoch.
 pub(crate) fn receive(claimant: &Claimant<'_>) -> Result<Claimed, Error> {
@@ -155,6 +173,29 @@ impl Claimant<'_> {
             Err(_) if !is_alone => Ok(None),
             claimed => claimed,
         }
+    }
+
+    /// An attempt that waits for nobody and makes no generation. What is in its way is in the
+    /// way of the next one too, which sees to it.
+    fn at_once(&self) -> Result<Option<Claimed>, Error> {
+        let Some(latest) = claims::current(self.shard)? else {
+            return Ok(None);
+        };
+        if latest.epoch > self.epoch {
+            return Err(self.fenced(latest.epoch));
+        }
+        let Some(generation) = Generation::opened_already(self.shard, &latest.generation) else {
+            return Ok(None);
+        };
+        // One of another format is converted.
+        if !generation.is_named()? || generation.header().is_err() {
+            return Ok(None);
+        }
+        let claimed = self.take(generation, &latest);
+        if !matches!(claimed, Ok(Some(_))) {
+            self.give_way(Some(&latest))?;
+        }
+        claimed
     }
 
     /// Takes back what this attempt made: its marks first, and then the generations that

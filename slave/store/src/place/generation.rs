@@ -155,6 +155,11 @@ impl Generation {
         Self::opened(shard, name, how, Is::There)
     }
 
+    /// The one that this process has open.
+    pub(super) fn opened_already(shard: &Path, name: &str) -> Option<Arc<Self>> {
+        opened_here().get(&shard.join(name)).and_then(Weak::upgrade)
+    }
+
     fn opened(shard: &Path, name: String, how: How, is: Is) -> Result<Arc<Self>, Error> {
         let path = shard.join(&name);
         let open = || -> Result<Option<Arc<Self>>, Error> {

@@ -39,7 +39,7 @@ pub use self::{
     folder::{is_unused, own_folder},
 };
 pub(crate) use self::{
-    claim::{Claimant, Claimed, claim, move_to_new, receive},
+    claim::{Claimant, Claimed, claim, claim_at_once, move_to_new, receive},
     claims::{Claim, accept, current, damaged, is_accepted, kept},
     folder::{folder, free, mark, shard_folder, shard_of_folder, unmark},
     generation::{Generation, How, Txn, WriteTxn, header},

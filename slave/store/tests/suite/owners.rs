@@ -1,6 +1,9 @@
 //! Who may write, and what stands in one change.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    fs::File,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use baton_protocol::{Epoch, Sequence};
 use baton_store::{Dispatch, Error, Found};
@@ -86,6 +89,44 @@ fn an_event_that_comes_again_changes_nothing() {
     assert_eq!(store.view().unwrap().stand().sequence, Sequence(5));
     let guild = store.guild(Id::new(9)).unwrap();
     assert_eq!(guild.get().number("member_count"), Some(2));
+}
+
+#[test]
+fn a_claim_at_once_goes_on_in_what_is_open_waits_for_nobody_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let next = store(&path);
+    let at_once = |epoch| next.claim_at_once(Epoch(epoch), owner(epoch));
+    assert!(at_once(1).unwrap().is_none(), "nothing is there");
+    let mut old = claim(&store(&path), 1);
+    begin(&mut old, 9);
+
+    let files = || {
+        let names = std::fs::read_dir(path.join("shard-3")).unwrap();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().path()).collect();
+        names.sort();
+        names
+    };
+    let before = files();
+    let data = before.iter().map(|path| path.join("data.mdb"));
+    let in_a_change = File::open(data.clone().find(|path| path.exists()).unwrap()).unwrap();
+    in_a_change.lock().unwrap();
+    assert!(at_once(2).unwrap().is_none(), "it would have to wait");
+    assert_eq!(files(), before);
+    drop(in_a_change);
+    apply(&mut old, 3, &[name(9, "old")]).unwrap();
+
+    let (mut new, takeover) = at_once(2).unwrap().unwrap();
+    assert_eq!(
+        (takeover.found, takeover.stand.sequence),
+        (Found::State, Sequence(3))
+    );
+    let late = apply(&mut old, 4, &[name(9, "old")]).unwrap_err();
+    assert!(matches!(late, Error::Fenced { .. }), "{late}");
+    let earlier = at_once(1).unwrap_err();
+    assert!(matches!(earlier, Error::Fenced { .. }), "{earlier}");
+    apply(&mut new, 4, &[name(9, "new")]).unwrap();
+    assert_eq!(files().len(), before.len());
 }
 
 #[test]

@@ -40,16 +40,23 @@ fn play(seed: u64) {
     }
     let barrier = Barrier::new(CLAIMANTS as usize + 1);
     let delays: Vec<_> = (0..CLAIMANTS).map(|_| rng.random_range(0..30)).collect();
+    // Some try the short way first, as a process does that has it open.
+    let short: Vec<bool> = (0..CLAIMANTS).map(|_| rng.random()).collect();
     let mut claimed: Vec<_> = std::thread::scope(|scope| {
         let claimants: Vec<_> = (2..)
-            .zip(&delays)
-            .map(|(epoch, delay)| {
+            .zip(delays.iter().zip(&short))
+            .map(|(epoch, (delay, short))| {
                 let (barrier, open) = (&barrier, &open);
                 scope.spawn(move || {
                     let own = open();
                     barrier.wait();
                     std::thread::sleep(Duration::from_millis(*delay));
-                    let claimed = at_last(|| own.claim(Epoch(epoch), owner(epoch)));
+                    let at_once = match short {
+                        true => own.claim_at_once(Epoch(epoch), owner(epoch)).transpose(),
+                        false => None,
+                    };
+                    let claims = || own.claim(Epoch(epoch), owner(epoch));
+                    let claimed = at_once.unwrap_or_else(|| at_last(claims));
                     let (mut writer, takeover) = match claimed {
                         Ok(claimed) => claimed,
                         Err(error) => return (epoch, Err(error)),

@@ -27,7 +27,13 @@ fn after(change: impl FnOnce(&mut WriteTxn<'_>)) -> Result<Takeover, Error> {
             Ok(())
         })
         .unwrap();
+    let at_once = store.claim_at_once(Epoch(2), Owner([2; 16]));
     let taken = store.claim(Epoch(2), Owner([2; 16]));
+    let found = taken.as_ref().ok().map(|(_, takeover)| takeover.found);
+    match at_once {
+        Ok(at_once) => assert_eq!(at_once.is_some(), found == Some(Found::State)),
+        Err(error) => assert!(matches!(error, Error::Fenced { .. }) && found.is_none()),
+    }
     let is_there = shard.join(&name).exists();
     let damaged = claims::damaged(&shard).unwrap().len();
     match &taken {
