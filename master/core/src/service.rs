@@ -21,18 +21,11 @@ pub trait Service: fmt::Debug + Send + Sync {
     /// for `asked`.
     fn pin(&self, asked: &Parameters, units: u32) -> Parameters;
 
-    /// How many events of a session it replays at most, by what is known of that session
-    /// alone; `None`: nothing is.
-    fn replays(&self, session: &Session) -> Option<u64>;
+    /// What it says of a session, which it opens for that.
+    fn about(&self, session: &Session) -> About;
 
     /// It replays so many of every session: a refusal of less has another reason.
     fn replays_always(&self) -> u64;
-
-    /// As whom it knows the bot; `None`: that is not known.
-    fn bot(&self, session: &Session) -> Option<u64>;
-
-    /// When a session began, in milliseconds since 1970; `None`: that is not known.
-    fn began_unix_ms(&self, session: &Session) -> Option<u64>;
 
     // ---- permits -------------------------------------------------------------
 
@@ -57,6 +50,17 @@ pub trait Service: fmt::Debug + Send + Sync {
     fn refuses_late(&self, why: &str) -> bool;
 }
 
+/// What a service says of a session; `None`: it is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// How many of its events are replayed at most, by what is known of it alone.
+    pub replays: Option<u64>,
+    /// As whom the service knows the bot.
+    pub bot: Option<u64>,
+    /// When it began, in milliseconds since 1970.
+    pub began_unix_ms: Option<u64>,
+}
+
 /// Names a permit, among those of one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Permit(pub u32);
@@ -75,20 +79,12 @@ impl Service for Unknown {
         asked.clone()
     }
 
-    fn replays(&self, _: &Session) -> Option<u64> {
-        None
+    fn about(&self, _: &Session) -> About {
+        About::default()
     }
 
     fn replays_always(&self) -> u64 {
         0
-    }
-
-    fn bot(&self, _: &Session) -> Option<u64> {
-        None
-    }
-
-    fn began_unix_ms(&self, _: &Session) -> Option<u64> {
-        None
     }
 
     fn permit(&self, _: ShardId, _: u32) -> Permit {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use baton_core::service::{Permit, Service};
+use baton_core::service::{About, Permit, Service};
 use baton_protocol::{
     Parameters, Session, ShardId,
     discord::{self, SessionParameters},
@@ -41,26 +41,19 @@ impl Service for Discord {
         parameters.seal()
     }
 
-    /// By the formula that its staff once gave, where the guilds are known.
-    fn replays(&self, session: &Session) -> Option<u64> {
-        match discord::Session::open(session).guilds {
-            0 => None,
-            guilds => Some(discord::replayed(guilds.into())),
+    /// What is replayed by the formula that its staff once gave, where the guilds are known.
+    fn about(&self, session: &Session) -> About {
+        let session = discord::Session::open(session);
+        let replays = discord::replayed(session.guilds.into());
+        About {
+            replays: (session.guilds != 0).then_some(replays),
+            bot: Some(session.user_id).filter(|user| *user != 0),
+            began_unix_ms: Some(session.began_unix_ms).filter(|began| *began != 0),
         }
     }
 
     fn replays_always(&self) -> u64 {
         discord::LEAST_REPLAYED
-    }
-
-    fn bot(&self, session: &Session) -> Option<u64> {
-        let user = discord::Session::open(session).user_id;
-        Some(user).filter(|user| *user != 0)
-    }
-
-    fn began_unix_ms(&self, session: &Session) -> Option<u64> {
-        let began = discord::Session::open(session).began_unix_ms;
-        Some(began).filter(|began| *began != 0)
     }
 
     /// The rate limit key: shards that have the same one take turns (`max_concurrency`).
@@ -118,7 +111,8 @@ mod tests {
 
     #[test]
     fn discord_replays_by_the_number_of_guilds_within_two_bounds() {
-        let replays = [0, 1, 4, 14, 47, 2500].map(|guilds| Discord.replays(&of_guilds(guilds)));
+        let replays =
+            [0, 1, 4, 14, 47, 2500].map(|guilds| Discord.about(&of_guilds(guilds)).replays);
         assert_eq!(
             replays,
             [

@@ -41,7 +41,9 @@ pub(crate) struct Deploys {
     given_up: BTreeSet<DeployId>,
 }
 
-/// Deploys that did not come about are remembered: the last so many.
+/// Deploys that did not come about are remembered: the last so many. A process that was launched
+/// for one may come late, but not behind so many deploys; if it does, it is a candidate like
+/// one that an operator starts.
 const MOST_GIVEN_UP: usize = 64;
 
 /// What the other deploys have in hand.
@@ -118,10 +120,11 @@ impl Deploys {
 
     /// A process that was launched for this deploy is no longer wanted.
     pub(super) fn give_up(&mut self, deploy: DeployId, out: &mut Out) {
-        if self.given_up.len() >= MOST_GIVEN_UP {
+        self.given_up.insert(deploy);
+        // As the journal does it: the next master knows the same ones.
+        if self.given_up.len() > MOST_GIVEN_UP {
             self.given_up.pop_first();
         }
-        self.given_up.insert(deploy);
         out.save(vec![Entry::GivenUp(deploy)], Durability::Soon);
     }
 
@@ -264,5 +267,28 @@ impl Load {
     /// What one deploy may have of so many that all together may have.
     pub(super) fn part_of(self, most: usize) -> usize {
         (most / (self.moving + 1)).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Time;
+
+    #[test]
+    fn the_last_64_deploys_that_did_not_come_about_are_remembered_however_often_one_is_given_up() {
+        let (mut deploys, mut out) = (Deploys::default(), Out::new(Time(Duration::ZERO)));
+        let came_for = |deploy| Hello {
+            deploy: DeployId(deploy),
+            ..Hello::default()
+        };
+        for deploy in (1..=64).chain([64, 64]) {
+            deploys.give_up(DeployId(deploy), &mut out);
+        }
+        assert!((1..=64).all(|deploy| deploys.gave_up(&came_for(deploy))));
+        deploys.give_up(DeployId(65), &mut out);
+        assert!(!deploys.gave_up(&came_for(1)) && deploys.gave_up(&came_for(2)));
     }
 }

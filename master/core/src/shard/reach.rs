@@ -55,8 +55,12 @@ pub(crate) struct Replays {
 impl Replays {
     /// Of this one.
     pub(crate) fn of(self, session: &Session) -> u64 {
-        let of_session = self.service.replays(session);
-        of_session.map_or(self.at_most, |replays| replays.min(self.at_most))
+        self.of_one(self.service.about(session).replays)
+    }
+
+    /// Of a session of which the service says this.
+    pub(crate) fn of_one(self, says: Option<u64>) -> u64 {
+        says.map_or(self.at_most, |replays| replays.min(self.at_most))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The service of the tests: its rules are those of Discord, as far as a test needs them.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use baton_protocol::{
     Parameters, Session, ShardId,
@@ -8,7 +8,13 @@ use baton_protocol::{
     message::Failed,
 };
 
-use crate::service::{Permit, Service};
+use super::Rig;
+use crate::service::{About, Permit, Service};
+
+thread_local! {
+    /// How often this thread opened a session.
+    pub(super) static OPENED: Cell<u32> = const { Cell::new(0) };
+}
 
 /// What a test may have otherwise.
 #[derive(Clone, Copy, Debug)]
@@ -39,24 +45,19 @@ impl Service for Gateway {
         parameters.seal()
     }
 
-    fn replays(&self, session: &Session) -> Option<u64> {
-        match discord::Session::open(session).guilds {
-            0 => None,
-            guilds => Some((u64::from(guilds) * 75).max(self.replays_always())),
+    fn about(&self, session: &Session) -> About {
+        OPENED.set(OPENED.get() + 1);
+        let session = discord::Session::open(session);
+        let replays = u64::from(session.guilds) * 75;
+        About {
+            replays: (session.guilds != 0).then_some(replays.max(self.replays_always())),
+            bot: Some(session.user_id).filter(|user| *user != 0),
+            began_unix_ms: Some(session.began_unix_ms),
         }
     }
 
     fn replays_always(&self) -> u64 {
         100
-    }
-
-    fn bot(&self, session: &Session) -> Option<u64> {
-        let user = discord::Session::open(session).user_id;
-        (user != 0).then_some(user)
-    }
-
-    fn began_unix_ms(&self, session: &Session) -> Option<u64> {
-        Some(discord::Session::open(session).began_unix_ms)
     }
 
     fn permit(&self, unit: ShardId, at_once: u32) -> Permit {
@@ -107,4 +108,18 @@ pub(super) fn pinned(intents: u64, shards: u32) -> Parameters {
 /// The intents among them.
 pub(super) fn intents(parameters: &Parameters) -> u64 {
     SessionParameters::open(parameters).intents
+}
+
+#[test]
+fn a_picture_opens_the_session_of_each_shard_once() {
+    let rig = Rig::serving(5);
+    OPENED.set(0);
+    let picture = rig.core.view(rig.now);
+    assert_eq!((OPENED.get(), picture.shards.len()), (5, 5));
+    assert!(
+        picture
+            .shards
+            .iter()
+            .all(|shard| shard.replayed_at_most > 0)
+    );
 }

@@ -14,6 +14,7 @@ use crate::{
     master_stage::MasterStage,
     permits::Permits,
     saves::Saves,
+    service::About,
     settings::Settings,
     shard::{ClaimStage, Phase, Shard, reach::Replays},
     view::{DeployView, ShardView, SinkView, SlaveView, SlotView, UnfinishedView, View},
@@ -50,6 +51,13 @@ impl Core {
         let deploys = deploys.map(|deploy| picture.deploy_view(deploy, self.out.now));
         let deploys: Vec<_> = deploys.collect();
         let replays = self.learnt.replays(&self.settings);
+        let mut bot = None;
+        let shards = shards.map(|(id, shard)| {
+            let about = picture.about(shard);
+            bot = bot.or(about.bot);
+            picture.shard_view(id, shard, (about, replays), now)
+        });
+        let shards = shards.collect();
         View {
             adopting: self.stage == MasterStage::Adopting,
             journal_fails: self.out.saves.fail(),
@@ -60,12 +68,11 @@ impl Core {
             slaves: slaves
                 .map(|(&id, slave)| picture.slave_view(id, slave, now))
                 .collect(),
-            shards: shards
-                .map(|(id, shard)| picture.shard_view(id, shard, replays, now))
-                .collect(),
+            shards,
             deploy: deploys.first().cloned(),
             deploys,
-            bot: picture.bot(),
+            // A number of 64 bits is a text: a browser would round it.
+            bot: bot.map(|id| id.to_string()),
             late_seal_refused: self.learnt.late() == Late::Refused,
             work: self.work.owner().map(|id| id.to_string()),
             identifies_left: left.map(|(left, ..)| left),
@@ -99,17 +106,11 @@ impl Core {
 }
 
 impl Picture<'_> {
-    /// A number of 64 bits is a text: a browser would round it.
-    fn bot(&self) -> Option<String> {
-        let mut tickets = self
-            .fleet
-            .shards
-            .iter()
-            .map(|(_, shard)| shard)
-            .filter_map(|shard| shard.ticket.as_ref());
-        let service = self.settings.service;
-        let bot = tickets.find_map(|kept| service.bot(&kept.ticket.session));
-        bot.map(|id| id.to_string())
+    /// What the service says of the session of a shard, which is opened once for it.
+    fn about(&self, shard: &Shard) -> About {
+        let session = shard.ticket.as_ref().map(|kept| &kept.ticket.session);
+        let about = session.map(|session| self.settings.service.about(session));
+        about.unwrap_or_default()
     }
 
     fn slot_view(&self, id: SlotId, slot: &Slot) -> SlotView {
@@ -184,7 +185,13 @@ impl Picture<'_> {
         }
     }
 
-    fn shard_view(&self, id: ShardId, known: &Shard, replays: Replays, now: Time) -> ShardView {
+    fn shard_view(
+        &self,
+        id: ShardId,
+        known: &Shard,
+        (about, replays): (About, Replays),
+        now: Time,
+    ) -> ShardView {
         let claimant = known.phase.claimant();
         let reachable = claimant.is_none_or(|(owner, _)| self.fleet.is_joined(owner));
         let going_back = self.deploys.goes_back(known.slot);
@@ -224,17 +231,14 @@ impl Picture<'_> {
                     .get()
                     .saturating_sub(kept.ticket.handled.get())
             }),
-            replayed_at_most: known.replayed(replays),
+            replayed_at_most: replays.of_one(about.replays),
             unfinished: known.oldest.as_ref().map(|oldest| UnfinishedView {
                 sequence: oldest.event.sequence.get(),
                 kind: oldest.event.kind.clone(),
                 guild: oldest.event.guild,
                 age_ms: millis(oldest.age(now)),
             }),
-            session_began_unix_ms: known
-                .ticket
-                .as_ref()
-                .and_then(|kept| self.settings.service.began_unix_ms(&kept.ticket.session)),
+            session_began_unix_ms: about.began_unix_ms,
             events_per_1000_s: known.events_in_1000_s(now),
             away_ms: known
                 .away
