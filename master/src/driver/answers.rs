@@ -108,17 +108,27 @@ impl Answers {
             deploy,
             ..
         } = news
-            && let Some(Asked::Deploy {
+        {
+            let asked = self.asked.remove(request);
+            debug_assert!(
+                matches!(asked, Some(Asked::Deploy { .. })),
+                "no deploy was asked for as {request:?}"
+            );
+            if let Some(Asked::Deploy {
                 answer: Some(answer),
                 ..
-            }) = self.asked.remove(request)
-        {
-            let _ = answer.send(Ok(*deploy));
+            }) = asked
+            {
+                let _ = answer.send(Ok(*deploy));
+            }
         }
-        if let News::Fenced { request, slave } = news
-            && let Some(Asked::Fence(answer)) = self.asked.remove(request)
-        {
-            let _ = answer.send(Ok(*slave));
+        if let News::Fenced { request, slave } = news {
+            let asked = self.asked.remove(request);
+            if let Some(Asked::Fence(answer)) = asked {
+                let _ = answer.send(Ok(*slave));
+            } else {
+                debug_assert!(false, "no fence was asked for as {request:?}: {asked:?}");
+            }
         }
     }
 
@@ -134,7 +144,9 @@ impl Answers {
                 ..
             }) => drop(answer.send(Err(reason))),
             Some(Asked::Fence(answer)) => drop(answer.send(Err(reason))),
-            Some(Asked::Deploy { answer: None, .. }) | None => {}
+            // A signal wants no answer.
+            Some(Asked::Deploy { answer: None, .. }) => {}
+            None => debug_assert!(false, "nobody asked for {request:?}: {reason}"),
         }
     }
 

@@ -179,7 +179,9 @@ impl Launches {
         started: Result<(u32, Child), String>,
         notices: &mpsc::Sender<Notice>,
     ) -> Option<Input> {
-        let starting = self.starting.remove(slot)?;
+        let starting = self.starting.remove(slot);
+        debug_assert!(starting.is_some(), "nothing was started into slot {slot}");
+        let starting = starting?;
         let launch = starting.launch;
         match started {
             Ok((pid, child)) => {

@@ -106,7 +106,9 @@ impl Table {
         self.collect();
         self.context.counters.panics.add();
         let timings = &self.context.config.timings;
-        let entry = self.entries.get_mut(&died.shard)?;
+        let entry = self.entries.get_mut(&died.shard);
+        debug_assert!(entry.is_some(), "shard {} said that", died.shard);
+        let entry = entry?;
         entry.begins_again(*left, &mut self.tasks, timings)
     }
 

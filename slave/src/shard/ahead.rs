@@ -128,6 +128,7 @@ impl Ahead {
 
     /// Something happened to it; it is held for so long.
     pub(super) fn changed(&mut self, change: Change, hold: Duration) -> Step {
+        debug_assert!(self.aim.is_some(), "dialled for nothing: {change:?}");
         let Some(aim) = &self.aim else {
             return Step::Nothing;
         };
@@ -171,6 +172,7 @@ impl Ahead {
 
     fn buffered(&mut self, epoch: Epoch, buffered: Buffered) -> Step {
         let Stage::Overtaking { resumed, .. } = &mut self.stage else {
+            debug_assert!(false, "only one that overtakes is read: {buffered:?}");
             return Step::Nothing;
         };
         match buffered {

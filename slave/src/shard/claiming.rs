@@ -100,6 +100,10 @@ impl Shard {
     }
 
     fn ask_for_claim(&mut self) {
+        debug_assert!(
+            self.context.stays.is_some(),
+            "only state that stays is claimed"
+        );
         let Some(place) = self.context.stays.clone() else {
             return;
         };

@@ -157,7 +157,9 @@ impl Keeping {
         owner: Epoch,
         export: impl FnOnce(u64) -> Option<Exported>,
     ) {
+        debug_assert!(self.channel.is_some(), "it goes to somebody");
         let Some(copy) = &mut self.copy_out else {
+            debug_assert!(false, "a step of no copy");
             return;
         };
         if copy.outlasts(heartbeat) {

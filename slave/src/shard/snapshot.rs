@@ -125,7 +125,9 @@ impl Snapshot {
         (generation, at): (u64, Sequence),
         export: impl FnOnce(u64) -> Option<bytes::Bytes>,
     ) {
+        debug_assert!(self.writing.is_some(), "it is written somewhere");
         let Some(copy) = &mut self.copy else {
+            debug_assert!(false, "a step of no snapshot");
             return;
         };
         let frame = copy.step(at, export);

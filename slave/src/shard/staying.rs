@@ -139,6 +139,7 @@ impl Staying {
 
     /// It is ours. Gives up to which event of the session it is whole, or why it is lost.
     pub(super) fn takes(&mut self, taken: Taken) -> Result<Sequence, String> {
+        debug_assert!(self.owned.is_none(), "what is here is not claimed");
         let coming = std::mem::take(&mut self.coming);
         self.copied = match (coming, taken.received) {
             (Coming::Copied(copied), true) => Some(copied),
@@ -337,7 +338,11 @@ impl Staying {
         (in_memory, beside): (bool, bool),
     ) -> (Vec<Incoming>, Result<(), Refusal>) {
         let session = begins.map(Arc::from).or_else(|| self.session.clone());
-        let (Some(mut owned), Some(session)) = (self.owned.take(), session) else {
+        let Some(session) = session else {
+            debug_assert!(self.owned.is_none(), "a change of no session");
+            return (batch, Ok(()));
+        };
+        let Some(mut owned) = self.owned.take() else {
             return (batch, Ok(()));
         };
         // A READY is of another session than what was copied.

@@ -138,6 +138,7 @@ impl Trials {
     pub(super) fn changed(&mut self, change: Change) -> Next {
         match (change, std::mem::take(&mut self.stage)) {
             (Change::Turn(turn), Stage::Idle) => {
+                debug_assert!(!self.queue.is_empty(), "a turn for nothing");
                 let Some(next) = self.queue.front() else {
                     return Next::Nothing;
                 };
@@ -146,8 +147,17 @@ impl Trials {
                 Next::Ask(next.event.clone())
             }
             (Change::Late, Stage::Asked { turn, .. }) => self.try_it(turn),
-            (Change::Late, Stage::Running { .. } | Stage::Idle) => self.over(),
+            (Change::Late, stage @ (Stage::Running { .. } | Stage::Idle)) => {
+                debug_assert!(
+                    matches!(stage, Stage::Running { .. }),
+                    "nothing was waited for"
+                );
+                // Another shard has its turn before the next one here.
+                drop(stage);
+                self.over()
+            }
             (Change::Turn(_), stage @ (Stage::Asked { .. } | Stage::Running { .. })) => {
+                debug_assert!(false, "one turn at a time: {stage:?}");
                 self.stage = stage;
                 Next::Nothing
             }
@@ -169,6 +179,7 @@ impl Trials {
 
     fn try_it(&mut self, turn: OwnedSemaphorePermit) -> Next {
         debug_assert!(matches!(self.stage, Stage::Idle), "one at a time");
+        debug_assert!(!self.queue.is_empty(), "what was asked for waits");
         let Some(next) = self.queue.pop_front() else {
             return Next::Nothing;
         };

@@ -219,7 +219,9 @@ impl CopyOut {
 
     /// The reader needs these pieces, of the session that is named here.
     pub(crate) fn goes_on(&mut self, at: Sequence, session: &str, keys: Vec<u64>) {
+        debug_assert!(self.offer.is_some(), "it waits for what its reader says");
         let Some(writer) = &mut self.writer else {
+            debug_assert!(false, "a copy that is over goes on");
             return;
         };
         self.offer = None;
@@ -233,6 +235,7 @@ impl CopyOut {
 
     /// The reader needs nothing.
     pub(crate) fn is_needless(&mut self) {
+        debug_assert!(self.offer.is_some(), "it waits for what its reader says");
         self.offer = None;
         if let Some(writer) = self.writer.take() {
             self.frames.extend(writer.end(Sequence(0)));

@@ -59,7 +59,7 @@ impl Entry {
                 unfinished: unfinished.clone(),
                 events: events.clone(),
             }),
-            Said::Failed { .. } => self.holding = Some(Holding::Failed),
+            Said::Failed { .. } => self.fails(),
             Said::CopyOvertaken => self.late = None,
             Said::SealsLate | Said::Trying(_) | Said::SetAside(_) => {}
         }
@@ -67,6 +67,7 @@ impl Entry {
     }
 
     fn stepped(&mut self, step: Step) {
+        debug_assert!(self.is_owned(), "it is owned: {step:?}");
         match step {
             Step::SessionLost => {
                 self.holding = Some(Holding::Starting);
@@ -88,6 +89,7 @@ impl Entry {
 
     fn has_session(&mut self, ticket: &Ticket) {
         debug_assert_eq!(ticket.shard, self.shard, "a ticket of its own");
+        debug_assert!(self.is_owned(), "a session of nobody's shard");
         if !self.ticket.session.is_same(&ticket.session) {
             self.of_another_session();
         }
@@ -107,12 +109,22 @@ impl Entry {
 
     fn is_sealed(&mut self, ticket: &Ticket) {
         debug_assert_eq!(ticket.shard, self.shard, "a ticket of its own");
+        debug_assert!(self.is_owned(), "only an owner seals");
         self.late = None;
         self.ticket = ticket.clone();
         if !self.is(Holding::Sealed) {
             self.drains_until = Some(Instant::now() + self.drain);
         }
         self.holding = Some(Holding::Sealed);
+    }
+
+    fn fails(&mut self) {
+        debug_assert!(
+            self.is_owned() && !self.is(Holding::Sealed),
+            "only an owner fails: {:?}",
+            self.holding
+        );
+        self.holding = Some(Holding::Failed);
     }
 
     fn settles(&mut self, settled: Settled) {
