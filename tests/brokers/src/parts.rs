@@ -9,7 +9,7 @@ use std::{
 use crate::Error;
 
 /// How long a broker may take until it takes connections.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Where `scripts/brokers` puts what it installs.
 fn installed() -> PathBuf {

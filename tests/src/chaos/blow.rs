@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    builds, clients, crash, deadly, host, journal, operator, overload,
+    brokers, builds, clients, crash, deadly, host, journal, operator, overload,
     phase::Phase,
     row::{Blow, Damage, Resource},
     scene::{SECOND, Scene, Who},
@@ -108,6 +108,7 @@ pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
         Blow::DeadlyEvent => deadly::comes(scene).await,
         Blow::Store(harm) => store::strike(scene, harm).await,
         Blow::Clients(harm) => clients::strike(scene, harm).await,
+        Blow::Broker(harm) => brokers::strike(scene, harm).await,
         Blow::PowerCut => {
             if phase == Phase::M0 {
                 // A session that is older than a second was saved durably: the end

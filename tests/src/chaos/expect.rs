@@ -33,6 +33,9 @@ pub struct Expect {
     pub resumes: bool,
     /// No event waits longer than a second and a half.
     pub unnoticed: bool,
+    /// Whether a broker may not have answered as a shard was sealed: what it may have then can
+    /// come behind newer events of its guild (P7).
+    pub doubt_at_a_seal: bool,
     /// What becomes of the event that is never finished, if there is one.
     pub fate: Option<Fate>,
 }
@@ -50,6 +53,7 @@ impl Expect {
             state_lost: false,
             resumes: false,
             unnoticed: false,
+            doubt_at_a_seal: false,
             fate: None,
         }
     }
@@ -159,6 +163,13 @@ impl Expect {
     #[must_use]
     pub const fn unnoticed(mut self) -> Self {
         self.unnoticed = true;
+        self
+    }
+
+    /// A broker may not have answered as a shard was sealed.
+    #[must_use]
+    pub const fn with_doubt_at_a_seal(mut self) -> Self {
+        self.doubt_at_a_seal = true;
         self
     }
 

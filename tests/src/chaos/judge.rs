@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
+    brokers::Broker,
     expect::Expect,
     patience::Patience,
     scene::Scene,
@@ -19,7 +20,7 @@ use super::{
     unending::{Fate, Unending, given_up},
 };
 use crate::{
-    checker::Exactness,
+    checker::{Exactness, Order},
     discord::LogLine,
     error::Result,
     records::{Handled, Records, Sent, read_records},
@@ -91,7 +92,11 @@ pub async fn judge(scene: &Scene, limit: Duration, expect: &Expect) -> Result<Fi
     let fate = fate(scene, &records, &status);
     let excused = u64::from(matches!(fate, Some(Fate::GivenUp | Fate::Held)));
     let unmarked = unending.map_or(0, |event| carried_unmarked(event, &records.handled));
-    let exact = Exactness::of(&sent, &records.handled);
+    let order = match &scene.broker {
+        Some(_) => Broker::order(),
+        None => Order::Shards,
+    };
+    let exact = Exactness::in_order_of(order, &sent, &records.handled);
     let log = scene.fleet.discord.log().await?;
     let lost_said = lost_of_ended_sessions(&newest, &sent, &records.handled);
     let mut findings = Findings {
@@ -113,12 +118,15 @@ pub async fn judge(scene: &Scene, limit: Duration, expect: &Expect) -> Result<Fi
             .collect(),
         ..Findings::default()
     };
-    match &scene.clients {
-        Some(clients) => {
+    match (&scene.clients, &scene.broker) {
+        (Some(clients), _) => {
             findings.repeated_marked = exact.marked;
             findings.strange = clients.strange();
         }
-        None => judge_marks(
+        // Only repeats are marked here.
+        (None, Some(broker)) if broker.may_repeat() => findings.repeated_marked = exact.marked,
+        (None, Some(_)) => findings.needless_marks = exact.marked,
+        (None, None) => judge_marks(
             scene,
             expect.marks.as_told(&news),
             &sent,
@@ -194,7 +202,14 @@ async fn look(scene: &Scene, expect: &Expect) -> Result<Seen> {
             };
             (sent, records)
         }
-        None => (all, read_records(&scene.folder().join("sinks"))?),
+        None => match &scene.broker {
+            Some(broker) => {
+                let handled = broker.work().handled;
+                let states = Vec::new();
+                (all, Records { handled, states })
+            }
+            None => (all, read_records(&scene.folder().join("sinks"))?),
+        },
     };
     Ok(Seen {
         newest,

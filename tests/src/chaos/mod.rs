@@ -7,6 +7,7 @@
 //! handled, [`report`] shows it.
 
 pub mod blow;
+mod brokers;
 pub mod builds;
 mod busy;
 mod clients;

@@ -89,6 +89,25 @@ pub enum Blow {
     Store(StoreHarm),
     /// The bot whose gateway the slaves are.
     Clients(ClientHarm),
+    /// The broker that the slaves publish to.
+    Broker(BrokerHarm),
+}
+
+/// What can happen to a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerHarm {
+    /// `kill -9`, and it is started again with what is on its disk.
+    Killed,
+    /// It stands still for so long, and its sockets stay.
+    Paused(Duration),
+    /// It takes nothing more for a while, as one that is full.
+    Full,
+    /// Everything between it and the slaves takes longer, for a while.
+    Slow,
+    /// `kill -9`, and it is started again with nothing.
+    Emptied,
+    /// Connections are cut in the middle of what it answers, several times.
+    Cut,
 }
 
 /// What can happen to the bot whose gateway a slave is, on all of its shards.

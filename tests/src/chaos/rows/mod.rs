@@ -13,6 +13,7 @@ mod master;
 mod operator;
 mod proxy;
 mod sessions;
+mod sinks;
 mod slaves;
 mod store;
 
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Row> {
     [
         // The slowest one is among them: what begins last should be quick.
         discord::ANSWERS,
+        sinks::ROWS,
         slaves::ROWS,
         slaves::BUILDS,
         store::ROWS,

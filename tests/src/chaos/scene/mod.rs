@@ -20,6 +20,7 @@ use tokio::time::sleep;
 
 use self::setup::options;
 use super::{
+    brokers::Broker,
     clients::Clients,
     hunt,
     patience::{BOUNDED, Patience},
@@ -97,6 +98,8 @@ pub struct Scene {
     pub(super) unending: Option<Unending>,
     /// The clients of the proxy that the slaves are.
     pub(super) clients: Option<Clients>,
+    /// The broker that the slaves publish to, and its worker.
+    pub(super) broker: Option<Broker>,
     /// Whether the supervisor starts a master again.
     pub supervised: bool,
     /// The process of the slave that serves, or that the deploy replaces.
@@ -114,7 +117,11 @@ impl Scene {
     ///
     /// # Errors
     /// Something does not start.
-    pub async fn start(setup: Setup) -> Result<Self> {
+    pub async fn start(mut setup: Setup) -> Result<Self> {
+        let broker = match setup.broker {
+            Some(kind) => Some(Broker::start(kind, &mut setup).await?),
+            None => None,
+        };
         let (to_master, to_discord) = (Wire::lay().await?, Wire::lay().await?);
         let fleet = Fleet::start(options(&setup, &to_master, &to_discord)).await?;
         to_discord.lead_to(address(&fleet.discord.gateway_url)?);
@@ -129,6 +136,7 @@ impl Scene {
             told: Vec::new(),
             unending: None,
             clients: None,
+            broker,
             supervised: true,
             old: 0,
             new: String::new(),
@@ -380,6 +388,9 @@ impl Scene {
         self.to_master.delay(Duration::ZERO);
         if let Some(clients) = &self.clients {
             clients.heal();
+        }
+        if let Some(broker) = &mut self.broker {
+            broker.heal();
         }
         self.fleet.discord.no_faults().await
     }

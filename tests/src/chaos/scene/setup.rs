@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
+use baton_brokers::Kind;
+
 use super::super::{unending::Keeps, wire::Wire};
 use crate::{
     discord::DiscordOptions,
@@ -60,6 +62,8 @@ pub struct Setup {
     pub unread: Unread,
     /// Where the slaves are the gateway of local clients, to whom all events go.
     pub proxy: Option<SocketAddr>,
+    /// The broker that the slaves publish to.
+    pub broker: Option<Kind>,
     /// Seed of traffic and guilds.
     pub seed: u64,
 }
@@ -112,6 +116,7 @@ impl Setup {
             again: false,
             unread: Unread::Nobody,
             proxy: None,
+            broker: None,
             seed,
         }
     }

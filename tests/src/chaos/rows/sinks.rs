@@ -1,0 +1,213 @@
+//! Slaves that publish to a real broker: what happens to the broker, judged at the worker
+//! behind it.
+
+use std::time::Duration;
+
+use baton_brokers::Kind;
+
+use super::ROW;
+use crate::chaos::{
+    expect::{Expect, Serves},
+    phase::Phase::{self, M0, M1, M2, M3, M4, M5, M6, M7},
+    row::{Blow, BrokerHarm, Row},
+    scene::Setup,
+};
+
+/// Longer than a shard that cannot hand anything out keeps its connection.
+const BRIEFLY: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
+
+fn nats(setup: &mut Setup) {
+    setup.sink(Kind::Nats);
+}
+
+fn rabbit(setup: &mut Setup) {
+    setup.sink(Kind::Rabbit);
+}
+
+fn redis(setup: &mut Setup) {
+    setup.sink(Kind::Redis);
+}
+
+/// Nothing is lost, and nothing comes twice that the broker would know. The gate cannot tell a
+/// broker that takes nothing from a build that finishes nothing, so that it may take a deploy
+/// back. What a broker may have at a seal can come behind newer events.
+fn waits(phase: Phase) -> Expect {
+    match phase {
+        M0 => Expect::calm().at(Serves::Old),
+        M1 | M2 | M3 | M4 | M5 | M6 | M7 => Expect::calm()
+            .ending(&["done", "rolled_back", "aborted"])
+            .with_doubt_at_a_seal(),
+    }
+}
+
+/// A row for a broker.
+const fn row(
+    name: &'static str,
+    about: &'static str,
+    phases: &'static [Phase],
+    harm: BrokerHarm,
+    setup: fn(&mut Setup),
+) -> Row {
+    Row {
+        name,
+        about,
+        phases,
+        quick: M0,
+        blow: Blow::Broker(harm),
+        setup,
+        expect: waits,
+        ..ROW
+    }
+}
+
+/// One that takes a minute; a shorter one stands for it in a quick run.
+const fn long(name: &'static str, about: &'static str, setup: fn(&mut Setup)) -> Row {
+    Row {
+        unhurried: true,
+        ..row(name, about, &[M0], BrokerHarm::Paused(LONG), setup)
+    }
+}
+
+const IN_MOVES: &[Phase] = &[M0, M2, M5, M7];
+const STEADY: &[Phase] = &[M0];
+
+pub(super) const ROWS: &[Row] = &[
+    row(
+        "nats-paused-briefly",
+        "nats-server stands still for 20 s",
+        STEADY,
+        BrokerHarm::Paused(BRIEFLY),
+        nats,
+    ),
+    row(
+        "rabbit-paused-briefly",
+        "rabbitmq-server stands still for 20 s",
+        STEADY,
+        BrokerHarm::Paused(BRIEFLY),
+        rabbit,
+    ),
+    row(
+        "redis-paused-briefly",
+        "redis-server stands still for 20 s",
+        STEADY,
+        BrokerHarm::Paused(BRIEFLY),
+        redis,
+    ),
+    row(
+        "rabbit-killed",
+        "kill -9 of rabbitmq-server, which is started again",
+        IN_MOVES,
+        BrokerHarm::Killed,
+        rabbit,
+    ),
+    row(
+        "rabbit-full",
+        "rabbitmq-server wants more room on its disk than there is, for a while",
+        IN_MOVES,
+        BrokerHarm::Full,
+        rabbit,
+    ),
+    row(
+        "rabbit-emptied",
+        "kill -9 of rabbitmq-server, which is started again without what was on its disk",
+        STEADY,
+        BrokerHarm::Emptied,
+        rabbit,
+    ),
+    row(
+        "rabbit-slow",
+        "everything between slaves and rabbitmq-server takes 0.4 s longer, for a while",
+        IN_MOVES,
+        BrokerHarm::Slow,
+        rabbit,
+    ),
+    row(
+        "rabbit-cut",
+        "the connection of rabbitmq-server is cut in the middle of a confirm, three times",
+        IN_MOVES,
+        BrokerHarm::Cut,
+        rabbit,
+    ),
+    row(
+        "nats-killed",
+        "kill -9 of nats-server, which is started again",
+        IN_MOVES,
+        BrokerHarm::Killed,
+        nats,
+    ),
+    row(
+        "nats-full",
+        "the stream of nats-server may have fewer bytes than it has, for a while",
+        IN_MOVES,
+        BrokerHarm::Full,
+        nats,
+    ),
+    row(
+        "nats-emptied",
+        "kill -9 of nats-server, which is started again without what was on its disk",
+        STEADY,
+        BrokerHarm::Emptied,
+        nats,
+    ),
+    row(
+        "nats-slow",
+        "everything between slaves and nats-server takes 0.4 s longer, for a while",
+        IN_MOVES,
+        BrokerHarm::Slow,
+        nats,
+    ),
+    row(
+        "nats-cut",
+        "the connection of nats-server is cut in the middle of a confirm, three times",
+        IN_MOVES,
+        BrokerHarm::Cut,
+        nats,
+    ),
+    row(
+        "redis-killed",
+        "kill -9 of redis-server, which is started again",
+        IN_MOVES,
+        BrokerHarm::Killed,
+        redis,
+    ),
+    row(
+        "redis-full",
+        "redis-server may use less memory than it does, for a while",
+        IN_MOVES,
+        BrokerHarm::Full,
+        redis,
+    ),
+    row(
+        "redis-emptied",
+        "kill -9 of redis-server, which is started again without what was on its disk",
+        STEADY,
+        BrokerHarm::Emptied,
+        redis,
+    ),
+    row(
+        "redis-slow",
+        "everything between slaves and redis-server takes 0.4 s longer, for a while",
+        IN_MOVES,
+        BrokerHarm::Slow,
+        redis,
+    ),
+    row(
+        "redis-cut",
+        "the connection of redis-server is cut in the middle of a confirm, three times",
+        IN_MOVES,
+        BrokerHarm::Cut,
+        redis,
+    ),
+    long("nats-paused", "nats-server stands still for a minute", nats),
+    long(
+        "rabbit-paused",
+        "rabbitmq-server stands still for a minute",
+        rabbit,
+    ),
+    long(
+        "redis-paused",
+        "redis-server stands still for a minute",
+        redis,
+    ),
+];
