@@ -46,6 +46,8 @@ pub(crate) struct Cell {
     pub(crate) order: Vec<u64>,
     pub(crate) rng: Rng,
     pub(crate) sent: VecDeque<Sent>,
+    /// Probes so far.
+    pub(crate) probes: usize,
     /// Members each guild began with.
     pub(crate) initial_members: usize,
     sessions: Vec<Arc<Session>>,
@@ -121,6 +123,7 @@ impl Cell {
             order,
             rng: Rng::new(config.seed, u64::from(index) << 32),
             sent: VecDeque::new(),
+            probes: 0,
             initial_members: config.members_per_guild as usize,
             sessions: Vec::new(),
             ids,

@@ -46,10 +46,13 @@ impl Cell {
         Some(())
     }
 
-    /// The cheap event of a probe: a message `probe` in the first guild.
+    /// The cheap event of a probe: a message `probe`, in one guild after the other. A bot may
+    /// take the events of one guild one by one.
     pub(crate) fn probe(&mut self) {
-        let first = self.order.first().and_then(|id| self.guilds.get(id));
-        let place = first.and_then(|guild| {
+        let nth = self.probes % self.order.len().max(1);
+        self.probes = self.probes.wrapping_add(1);
+        let next = self.order.get(nth).and_then(|id| self.guilds.get(id));
+        let place = next.and_then(|guild| {
             let channel = guild.channels.iter().find(|(_, c)| !c.voice)?;
             Some((guild.id, *channel.0, guild.owner))
         });
