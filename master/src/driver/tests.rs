@@ -100,8 +100,9 @@ async fn a_slave_that_left_the_group_of_its_launch_is_known_by_the_launch_that_i
 /// many times before it was.
 async fn deaths_of(script: &str) -> (Vec<EndedBy>, usize) {
     let dir = tempfile::tempdir().unwrap();
-    let files = ["pids", "joined", "launch"].map(|name| dir.path().join(name));
-    let [pids, joined, launch] = files;
+    let files = ["pids", "joined", "launch", "shell"].map(|name| dir.path().join(name));
+    let [pids, joined, launch, shell] = files;
+    let goes_away = script.contains("{joined}");
     std::fs::write(&pids, "").unwrap();
     let script = script.replace("{pids}", &pids.display().to_string());
     let script = script.replace("{joined}", &joined.display().to_string());
@@ -109,7 +110,7 @@ async fn deaths_of(script: &str) -> (Vec<EndedBy>, usize) {
     // A process that is launched after the first one ends at once, also when the folder
     // is gone.
     let first = format!("[ -e {0} ] && [ ! -s {0} ]", pids.display());
-    let script = format!("{first} || exit 1; {script}");
+    let script = format!("{first} || exit 1; echo $$ > {}; {script}", shell.display());
     let mut rig = Rig::start_with(Some(["sh", "-c", &script].map(str::to_owned).to_vec()));
     let launched = async {
         while pids_in(&pids).is_empty() {
@@ -132,6 +133,15 @@ async fn deaths_of(script: &str) -> (Vec<EndedBy>, usize) {
         .until(|message| matches!(message, ToSlave::Accepted(_)))
         .await;
     std::fs::write(&joined, "").unwrap();
+    if goes_away {
+        let process = Path::new("/proc").join(pids_in(&shell)[0].to_string());
+        let gone = async {
+            while process.exists() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(LONG, gone).await.unwrap();
+    }
     // Time for what must not be told.
     sleep(Duration::from_millis(100)).await;
     let early = told_deaths(&mut rig, &[None, Some(SlaveId(1))]).len();
