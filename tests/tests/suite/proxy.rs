@@ -18,8 +18,8 @@ use tokio_websockets::{ClientBuilder, Message};
 
 /// The token of the fleet's bot.
 const TOKEN: &str = "MTA1.simulated.token";
-/// GUILDS, GUILD_MESSAGES, MESSAGE_CONTENT.
-const INTENTS: u64 = 1 | 512 | 32_768;
+/// GUILDS, GUILD_VOICE_STATES, GUILD_MESSAGES, MESSAGE_CONTENT.
+const INTENTS: u64 = 1 | 128 | 512 | 32_768;
 
 fn bot(build: &str, address: SocketAddr, store: &str) -> Vec<String> {
     let program = program("baton-slave").unwrap().display().to_string();
@@ -41,6 +41,12 @@ fn bot(build: &str, address: SocketAddr, store: &str) -> Vec<String> {
     std::iter::once(program)
         .chain(flags.map(str::to_owned))
         .collect()
+}
+
+fn identify(shard: (u32, u32)) -> Value {
+    json!({"op": 2, "d": {
+        "token": TOKEN, "intents": INTENTS, "properties": {"browser": "tests"}, "shard": shard,
+    }})
 }
 
 /// What a client has seen.
@@ -132,10 +138,7 @@ impl Client {
     }
 
     fn identify(&self) -> Value {
-        json!({"op": 2, "d": {
-            "token": TOKEN, "intents": INTENTS, "properties": {"browser": "tests"},
-            "shard": self.shard,
-        }})
+        identify(self.shard)
     }
 
     fn dispatch(&self, payload: &Value, session: &mut Option<(String, u64)>) {
@@ -461,4 +464,89 @@ async fn the_next_master_gets_the_socket_back_and_passes_it_on() {
         client.until("moved", |seen| seen.resumes == 2).await;
     }
     served.all_is_well().await;
+}
+
+/// A process of a music bot: it begins, joins a call where `joins` says so, and is killed when
+/// it knows of one and has acknowledged that. What it was told of it: the state, then the server.
+async fn plays(address: SocketAddr, joins: impl Fn(&Value) -> Option<Value>) -> (Value, Value) {
+    let url = format!("ws://{address}/?v=10&encoding=json");
+    let builder = ClientBuilder::from_uri(url.parse().unwrap());
+    let (mut socket, _) = builder.connect().await.unwrap();
+    let (mut state, mut server, mut joined) = (Value::Null, Value::Null, false);
+    let mut sequence = Value::Null;
+    while let Some(Ok(message)) = socket.next().await {
+        let Some(text) = message.as_text() else {
+            continue;
+        };
+        let payload: Value = serde_json::from_str(text).unwrap();
+        let d = payload["d"].clone();
+        let mut answer = match payload["op"].as_u64() {
+            Some(10) => Some(identify((0, 1))),
+            Some(1) => Some(json!({"op": 1, "d": sequence})),
+            Some(11) => return (state, server),
+            _ => None,
+        };
+        if payload["op"] == 0 {
+            sequence = payload["s"].clone();
+        }
+        match payload["t"].as_str() {
+            Some("GUILD_CREATE") if !joined => {
+                answer = joins(&d);
+                joined = answer.is_some();
+            }
+            Some("VOICE_STATE_UPDATE") if server.is_null() => state = d,
+            Some("VOICE_SERVER_UPDATE") => {
+                server = d;
+                answer = Some(json!({"op": 1, "d": sequence}));
+            }
+            _ => {}
+        }
+        if let Some(answer) = answer {
+            socket
+                .send(Message::text(answer.to_string()))
+                .await
+                .unwrap();
+        }
+    }
+    panic!("it was not told where it is: {state}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_music_bot_that_begins_after_a_deploy_or_a_kill_is_told_again_where_it_plays() {
+    let address = own_proxy();
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store").display().to_string();
+    // The bot alone speaks: what the new process hears is no backlog.
+    let builder = Fleet::builder().shards(1).listen(address);
+    let builder = builder.events_per_second(0.0);
+    let mut fleet = builder.start(bot("v1", address, &store)).await.unwrap();
+    let joins = |guild: &Value| {
+        let channels = guild["channels"].as_array()?;
+        let channel = channels.iter().find(|channel| channel["type"] == 2)?;
+        Some(json!({"op": 4, "d": {
+            "guild_id": guild["id"], "channel_id": channel["id"],
+            "self_mute": false, "self_deaf": true,
+        }}))
+    };
+    let (state, server) = plays(address, joins).await;
+    assert!(server["token"].is_string() && state["member"].is_object());
+    let again = |it: &(Value, Value)| {
+        assert_eq!(it.1, server);
+        for field in [
+            "user_id",
+            "guild_id",
+            "channel_id",
+            "session_id",
+            "self_deaf",
+        ] {
+            assert_eq!(it.0[field], state[field], "{field}");
+        }
+        assert_eq!(it.0["member"]["user"]["id"], state["user_id"]);
+    };
+    again(&plays(address, |_| None).await);
+    fleet.deploy(bot("v2", address, &store)).await.unwrap();
+    again(&plays(address, |_| None).await);
+    fleet.kill_bot().await.unwrap();
+    fleet.serves().await.unwrap();
+    again(&plays(address, |_| None).await);
 }
