@@ -241,9 +241,8 @@ async fn what_a_client_has_handled_counts_before_its_session_ends() {
     assert_eq!(client.payload().await["op"], 1, "it is asked");
     client.send(json!({"op": 1000, "d": 4})).await;
     client.beat().await;
-    assert_eq!(client.payload().await["op"], 11);
-    assert_eq!(client.payload().await["op"], 9, "and no more is waited for");
     client.manner = Manner::Answers;
+    assert_eq!(client.payload().await["op"], 9, "and no more is waited for");
     client.send(identify()).await;
     client.greeting().await;
     assert_eq!(client.numbers(2).await, [(4, Some(102)), (5, None)]);

@@ -119,8 +119,13 @@ async fn what_a_client_says_that_it_has_handled_counts_as_its_shard_leaves_and_n
     assert!(parting.is_at_rest());
     assert_eq!(old.above.finished(), [101]);
     drop(parting);
-    assert_eq!(client.payload().await["op"], 11);
-    assert_eq!(client.payload().await["op"], 7);
+    let mut ops = Vec::new();
+    while ops.last() != Some(&json!(7)) {
+        ops.push(client.payload().await["op"].clone());
+    }
+    // A slow machine is asked once more.
+    ops.retain(|op| *op != 1);
+    assert_eq!(ops, [11, 7]);
     // This one is lost with its connection.
     client.send(json!({"op": 1000, "d": 5})).await;
 
