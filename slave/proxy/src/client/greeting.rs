@@ -47,6 +47,9 @@ pub(super) struct Greeting {
     /// Guilds that were read.
     read: VecDeque<(u64, Guild)>,
     patient_until: Option<Instant>,
+    /// The ring had its time once. What the state has and the ring has not may be no event at
+    /// all: RESUMED has a number too.
+    has_waited: bool,
 }
 
 enum Stage {
@@ -90,6 +93,7 @@ impl Connection {
             reading: None,
             read: VecDeque::new(),
             patient_until: None,
+            has_waited: false,
         }));
         let guilds = spawn_blocking(move || upstream.guilds(shard)).await;
         if let Phase::Greeting(greeting) = &mut self.phase {
@@ -137,6 +141,7 @@ impl Connection {
             at: here,
             undo,
             patient_until,
+            has_waited,
             ..
         } = greeting;
         let (last, needed) = here.shard.with(|core| {
@@ -147,7 +152,7 @@ impl Connection {
             (core.last(), core.number_at(at))
         });
         let now = Instant::now();
-        if last >= needed {
+        if last >= needed || *has_waited {
             *patient_until = None;
             return Some(needed);
         }
@@ -160,6 +165,7 @@ impl Connection {
             "the state is ahead of the events: a client may count a member twice"
         );
         *patient_until = None;
+        *has_waited = true;
         Some(needed)
     }
 

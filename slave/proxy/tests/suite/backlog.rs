@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use baton_proxy::{Begin, Reason, Sequence};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use crate::common::{Manner, Rig, config, identify, in_a_row};
+use crate::common::{Manner, Rig, config, guild, identify, in_a_row};
 
 #[tokio::test]
 async fn events_are_finished_when_the_client_has_them_and_not_before() {
@@ -141,6 +142,23 @@ async fn a_state_that_is_ahead_of_the_events_is_held_until_they_are_there() {
     let greeting = client.greeting().await;
     assert_eq!(greeting[2]["d"]["member_count"], 1);
     assert_eq!(client.payload().await["t"], "GUILD_MEMBER_ADD");
+}
+
+#[tokio::test]
+async fn a_state_that_stays_ahead_of_the_events_holds_a_greeting_up_once_and_not_for_each_guild() {
+    let rig = Rig::new().await;
+    {
+        let mut inner = rig.above.inner();
+        inner.guilds = (1..=20).map(|id| (id, Some(guild(id)))).collect();
+        // Its last number is that of RESUMED, of which the ring does not hear.
+        inner.at = 101;
+    }
+    let began = Instant::now();
+    let mut client = rig.hello().await;
+    client.send(identify()).await;
+    client.greeting_of(20).await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 #[tokio::test]
