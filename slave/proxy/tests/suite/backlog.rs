@@ -98,7 +98,7 @@ async fn guilds_are_as_they_were_where_the_backlog_begins() {
         // The state has all of it.
         let mut inner = rig.above.inner();
         inner.at = 104;
-        inner.guilds.push((5, Some(crate::common::guild(5))));
+        inner.guilds.push((5, Some(guild(5))));
     }
     let (mut client, greeting) = rig.client().await;
     let named = greeting[0]["d"]["guilds"].as_array().unwrap().iter();
@@ -114,7 +114,7 @@ async fn guilds_are_as_they_were_where_the_backlog_begins() {
     assert_eq!(members, ["11", "13"]);
     assert_eq!(
         greeting[2]["d"],
-        serde_json::from_str::<Value>(&crate::common::guild(2)).unwrap()
+        serde_json::from_str::<Value>(&guild(2)).unwrap()
     );
     let mut kinds = Vec::new();
     for _ in 0..4 {
