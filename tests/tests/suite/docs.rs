@@ -49,7 +49,7 @@ pub(crate) const DOCUMENTS: [&str; 24] = [
 
 /// The front pages of the packages, which rustdoc shows too. Their blocks are tests of
 /// their packages.
-const FRONT_PAGES: [&str; 13] = [
+const FRONT_PAGES: [&str; 14] = [
     "log/README.md",
     "master/README.md",
     "master/core/README.md",
