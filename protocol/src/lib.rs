@@ -9,6 +9,8 @@
 //!   session that is [`opaque`]. What of it is Discord's is in [`discord`].
 //! - [`connection`]: the one type that owns a socket.
 //! - `answer` (with the feature of that name): how long an answer of HTTP asks to be left alone.
+//! - `command` (with the feature of that name): what others than the owner of a connection may
+//!   send on it.
 //! - [`state`]: state frames, which the master routes unread.
 //! - [`version`]: what each version of the wire added.
 
@@ -18,6 +20,8 @@ pub mod answer;
 pub mod auth;
 mod body;
 pub mod codec;
+#[cfg(feature = "command")]
+pub mod command;
 #[cfg(feature = "io")]
 pub mod connection;
 pub mod discord;

@@ -10,13 +10,16 @@ use std::{
 
 use baton_protocol::{Epoch, Sequence, ShardId, Ticket};
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use twilight_model::id::{
     Id,
     marker::{ApplicationMarker, UserMarker},
 };
 
-use super::hold::{Hold, Holds};
+use super::{
+    command::{Command, Receipt},
+    hold::{Hold, Holds},
+};
 use crate::shard::session::Session;
 
 /// Commands that wait for a shard, at most.
@@ -45,6 +48,7 @@ struct Now {
     luggage: Mutex<Arc<str>>,
     /// Whether the bot changed it, and no ticket says so.
     has_new_luggage: AtomicBool,
+    is_connected: AtomicBool,
 }
 
 impl Now {
@@ -56,13 +60,6 @@ impl Now {
     fn is_of(&self, session: Arc<str>) {
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
     }
-}
-
-/// A command on its way.
-#[derive(Debug)]
-pub(crate) struct Command {
-    pub(crate) json: String,
-    pub(crate) sent: oneshot::Sender<()>,
 }
 
 /// Why a command was not taken, or not sent.
@@ -84,10 +81,6 @@ pub enum CommandError {
 #[error("{0} bytes cannot be given along to the next owner of a shard: at most 4096 can")]
 pub struct LuggageError(pub usize);
 
-/// Resolves when the command was given to the connection. May be dropped.
-#[derive(Debug)]
-pub struct Receipt(oneshot::Receiver<()>);
-
 /// The commands of [`ShardHandle::for_test`], in the place of Discord: one that is taken
 /// from here was sent. Dropped: the shard has moved away.
 #[derive(Debug)]
@@ -100,45 +93,52 @@ impl Commands {
     /// Waits for the next command, as JSON; `None`: each handle was dropped. Survives
     /// being cancelled.
     pub async fn recv(&mut self) -> Option<String> {
-        self.commands.recv().await.map(Command::into_sent)
+        loop {
+            let command = self.commands.recv().await?;
+            if command.give().is_some() {
+                return Some(command.into_sent());
+            }
+        }
     }
 
     /// The next command that waits, as JSON; `None`: none does.
     pub fn try_recv(&mut self) -> Option<String> {
-        self.commands.try_recv().ok().map(Command::into_sent)
+        loop {
+            let command = self.commands.try_recv().ok()?;
+            if command.give().is_some() {
+                return Some(command.into_sent());
+            }
+        }
     }
 
     /// The shard goes on with a session of this name, as another process handled it up to this
     /// event. A bot is told of it with [`Bot::state_changed`](super::Bot::state_changed).
     pub fn resumes(&self, session: &str, handled: Sequence) {
         self.now.shards.store(1, Ordering::Relaxed);
+        self.now.is_connected.store(true, Ordering::Relaxed);
         self.now.is_of(session.into());
         self.now.resumes_behind(handled);
+    }
+
+    /// Whether its connection is there.
+    pub fn is_connected(&self, is_connected: bool) {
+        self.now.is_connected.store(is_connected, Ordering::Relaxed);
+    }
+
+    /// The bot's user.
+    pub fn is_user(&self, user: u64) {
+        self.now.user.store(user, Ordering::Relaxed);
+    }
+
+    /// This process owns the shard at this epoch.
+    pub fn is_owned_at(&self, epoch: Epoch) {
+        self.now.epoch.store(epoch.get(), Ordering::Relaxed);
     }
 
     /// Whether the bot [holds](ShardHandle::hold) the shard.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.now.holds.any()
-    }
-}
-
-impl Command {
-    /// It was sent: says so, and gives what it was.
-    fn into_sent(self) -> String {
-        // No task waits for the receipt: fine.
-        let _ = self.sent.send(());
-        self.json
-    }
-}
-
-impl Receipt {
-    /// Waits until the command was given to the connection.
-    ///
-    /// # Errors
-    /// [`CommandError::Moved`]: the shard went away first.
-    pub async fn sent(self) -> Result<(), CommandError> {
-        self.0.await.map_err(|_| CommandError::Moved)
     }
 }
 
@@ -198,6 +198,18 @@ impl ShardHandle {
     #[must_use]
     pub fn shard_count(&self) -> u32 {
         self.now.shards.load(Ordering::Relaxed)
+    }
+
+    /// Whether the shard serves here, and its connection is there: a command is written at once,
+    /// as far as Discord's limit allows it.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.now.is_connected.load(Ordering::Relaxed)
+    }
+
+    /// Its connection is there, or is not there any more.
+    pub(crate) fn set_connected(&self, is_connected: bool) {
+        self.now.is_connected.store(is_connected, Ordering::Relaxed);
     }
 
     /// Up to which event the session was handled when this process became the shard's owner:
@@ -297,7 +309,7 @@ impl ShardHandle {
         self.brings(luggage);
     }
 
-    /// Queues a gateway command (op 3, 4, 8 or 31), for example one of
+    /// Queues a gateway command (op 3, 4, 8, 31 or 43), for example one of
     /// `twilight_model::gateway::payload::outgoing`. It is sent when the shard is
     /// connected and Discord's 120 a minute allow it; while the shard reconnects
     /// or migrates it waits.
@@ -306,9 +318,9 @@ impl ShardHandle {
     /// The queue is full, or the shard has moved away for good.
     pub fn command(&self, command: &impl Serialize) -> Result<Receipt, CommandError> {
         let json = serde_json::to_string(command).map_err(|_| CommandError::Encoding)?;
-        let (sent, receipt) = oneshot::channel();
-        match self.commands.try_send(Command { json, sent }) {
-            Ok(()) => Ok(Receipt(receipt)),
+        let (command, receipt) = Command::new(json);
+        match self.commands.try_send(command) {
+            Ok(()) => Ok(receipt),
             Err(mpsc::error::TrySendError::Full(_)) => Err(CommandError::Full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(CommandError::Moved),
         }
@@ -351,9 +363,11 @@ mod tests {
         let (shard, mut commands) = ShardHandle::for_test();
         assert_eq!((shard.user_id(), shard.application_id()), (None, None));
         assert_eq!(commands.try_recv(), None);
-        let receipt = shard.command(&[1, 2]).unwrap();
+        let mut receipt = shard.command(&[1, 2]).unwrap();
         assert_eq!(commands.recv().await.as_deref(), Some("[1,2]"));
         assert_eq!(receipt.sent().await, Ok(()));
+        assert!(shard.command(&[3]).unwrap().withdraw());
+        assert_eq!(commands.try_recv(), None);
         for _ in 0..QUEUE {
             shard.command(&"more").unwrap();
         }

@@ -2,6 +2,7 @@
 //! its guilds, [`Work`] for what one process of the fleet does.
 
 mod ack;
+mod command;
 mod event;
 mod from_fn;
 mod handle;
@@ -16,16 +17,17 @@ use std::sync::Arc;
 pub(crate) use self::event::{data, guild_of};
 pub use self::{
     ack::Ack,
+    command::Receipt,
     event::{Event, Mark, ParseError},
     from_fn::{FromFn, FromFnWith, from_fn, from_fn_with},
-    handle::{CommandError, Commands, LuggageError, Receipt, ShardHandle},
+    handle::{CommandError, Commands, LuggageError, ShardHandle},
     hold::Hold,
     settling::Settling,
     state::{ImportError, State, StateStatus},
     work::Work,
 };
 pub(crate) use self::{
-    handle::Command,
+    command::{Command, Way},
     reports::{Finished, How, Reports},
     settling::Settles,
 };

@@ -54,6 +54,8 @@ impl Shard {
         let timings = &self.context.config.timings;
         let mut life = Life::new(redial.limit(Wait::Hello, timings));
         let ended = self.live(&mut life, redial).await;
+        self.outbox.takes_back();
+        self.handle.set_connected(false);
         redial.reached_hello(life.stage != Stage::Dialling);
         if matches!(ended, Ended::Lost(_)) && life.stage == Stage::Replaying {
             if self.events.window().received() > life.from {

@@ -10,6 +10,7 @@ mod connector;
 mod hosts;
 mod incoming;
 mod refusal;
+mod writing;
 
 use std::{
     collections::VecDeque,
@@ -45,7 +46,11 @@ pub(crate) use self::{
     incoming::{End, Incoming},
     refusal::Refusal,
 };
-use crate::{bot::data, permits::Permits, state::Heartbeat};
+use crate::{
+    bot::{Way, data},
+    permits::Permits,
+    state::Heartbeat,
+};
 
 /// How long the server may take to answer our close frame.
 const CLOSE_DRAIN: Duration = Duration::from_secs(1);
@@ -72,6 +77,8 @@ pub(crate) struct Gateway {
     /// When the last heartbeat was sent, and which sequence it named at the most.
     named: Option<(std::time::Instant, Sequence)>,
     over: bool,
+    /// The library was given it, and is not known to have written it.
+    writing: Option<Way>,
     refused: Refused,
     /// Events that came before they were wanted.
     buffer: VecDeque<Incoming>,
@@ -170,6 +177,7 @@ impl Gateway {
     /// not the shard: HELLO with a heartbeat interval of zero is one.
     async fn message(&mut self) -> Result<Received, Panicked> {
         poll_fn(|cx| {
+            let counted = self.counted();
             let poll = AssertUnwindSafe(|| Pin::new(&mut self.shard).poll_next(cx));
             let polled = if mutant!("library-panics-through") {
                 poll()
@@ -180,6 +188,7 @@ impl Gateway {
                 }
             };
             self.notes_heartbeat();
+            self.notes_writing(counted, &polled);
             let dials = matches!(self.shard.state(), ShardState::Disconnected { .. });
             if polled.is_pending() && dials && self.opened {
                 return Poll::Ready(Ok(None));
@@ -240,18 +249,6 @@ impl Gateway {
         }
     }
 
-    /// Whether a command would be sent at the next poll; else when to ask again.
-    pub(crate) fn may_command(&self) -> Result<(), Instant> {
-        match self.shard.ratelimiter() {
-            Some(_) if !self.shard.state().is_identified() => {
-                Err(Instant::now() + Duration::from_secs(1))
-            }
-            Some(limiter) if limiter.available() > 0 => Ok(()),
-            Some(limiter) => Err(Instant::now() + limiter.next_available()),
-            None => Err(Instant::now() + Duration::from_secs(1)),
-        }
-    }
-
     /// When the last heartbeat was sent, and when the next one is due; `None`: not
     /// known before the first one.
     pub(crate) fn heartbeat(&self) -> Option<Heartbeat> {
@@ -275,15 +272,16 @@ impl Gateway {
         self.shard.latency().recent().first().copied()
     }
 
-    /// Sends a command at the next poll.
-    pub(crate) fn command(&self, json: String) {
-        self.shard.send(json);
-    }
-
     /// Closes with 4000, which leaves the session resumable. The frame is on its
     /// way when this returns; what the server still sends is dropped.
     pub(crate) async fn close(mut self) {
-        if self.over || !self.helloed {
+        // A socket that takes no command takes no close frame, and a command that is on its
+        // way would not be known to be written.
+        if self.over || !self.helloed || !self.has_written().await {
+            return;
+        }
+        // It may have ended while the command was written.
+        if self.over {
             return;
         }
         let frame = if mutant!("close-1000") {

@@ -12,7 +12,7 @@ use super::{
     phase::Input,
     staying::News,
 };
-use crate::{bot::Command, state::CopyOut};
+use crate::state::CopyOut;
 
 impl Shard {
     /// Waits for the next thing that the phase has to look at, until `due` at the
@@ -41,6 +41,10 @@ impl Shard {
             // The copying slave may wait for it.
             if self.inbox.is_empty() {
                 self.acknowledge();
+            }
+            self.outbox.tell();
+            if serving && let Some(gateway) = &gateway {
+                self.handle.set_connected(gateway.is_identified());
             }
             let command_at = match &gateway {
                 Some(gateway) if serving => gateway.may_command(),
@@ -100,9 +104,9 @@ impl Shard {
                 },
                 change = self.ahead.change() => self.ahead_changed(change),
                 change = self.trials.change(&self.context.trials) => self.trials_changed(change),
-                Some(command) = self.commands.recv(), if command_at.is_ok() => {
-                    if let Some(gateway) = &gateway {
-                        send_command(gateway, command);
+                (json, way) = self.outbox.next(), if command_at.is_ok() => {
+                    if let Some(gateway) = &mut gateway {
+                        gateway.command(json, way).await;
                     }
                 }
                 alternative = gateway_or_copy(gateway.as_deref_mut(), copy_out) => {
@@ -199,10 +203,4 @@ async fn gateway_or_copy(gateway: Option<&mut Gateway>, copy: Option<&mut CopyOu
         incoming = incoming => Alternative::Gateway(incoming),
         ready = copying => Alternative::Copy(ready),
     }
-}
-
-fn send_command(gateway: &Gateway, command: Command) {
-    gateway.command(command.json);
-    // No task waits for the receipt: fine.
-    let _ = command.sent.send(());
 }

@@ -36,6 +36,7 @@ mod keeping;
 mod left;
 mod notes;
 mod order;
+mod outbox;
 mod pausing;
 mod phase;
 mod plans;
@@ -58,19 +59,15 @@ use tracing::Span;
 
 use self::{
     ahead::Ahead, current::Current, events::Events, inbox::Inbox, keeping::Keeping, notes::Notes,
-    plans::Plans, recall::Recall, session::Session, snapshot::Snapshot, staying::Staying,
-    trials::Trials, turn::TurnClock,
+    outbox::Outbox, plans::Plans, recall::Recall, session::Session, snapshot::Snapshot,
+    staying::Staying, trials::Trials, turn::TurnClock,
 };
 pub(crate) use self::{
     context::{Context, OfClients, OfSink},
     left::Left,
     order::{Care, FromShard, Order, Said, Turn},
 };
-use crate::{
-    bot::{Command, ShardHandle},
-    permits::Permits,
-    telemetry::Standing,
-};
+use crate::{bot::ShardHandle, permits::Permits, telemetry::Standing};
 
 /// One shard. See the module.
 pub(crate) struct Shard {
@@ -84,7 +81,7 @@ pub(crate) struct Shard {
     inbox: Inbox,
     out: mpsc::UnboundedSender<FromShard>,
     handle: ShardHandle,
-    commands: mpsc::Receiver<Command>,
+    outbox: Outbox,
     permits: Permits,
 
     current: Current,
@@ -131,7 +128,7 @@ impl Shard {
             inbox: Inbox::new(orders),
             out,
             handle,
-            commands,
+            outbox: Outbox::new(commands),
             permits: Permits::default(),
             current: Current::default(),
             events: Events::with_left(unfinished),

@@ -50,7 +50,7 @@ impl Shard {
             phase = self.next_phase(phase).instrument(span).await;
         }
         let _in = self.span.enter();
-        let lost = self.commands.len();
+        let lost = self.outbox.drain();
         if lost > 0 {
             (0..lost).for_each(|_| self.context.counters.commands_lost.add());
             tracing::warn!(lost, "commands waited for a shard that moved away");

@@ -260,7 +260,7 @@ async fn commands_wait_over_a_migration_and_fail_when_the_shard_has_moved_for_go
     let command = serde_json::json!({"op": 3, "d": {"since": null, "activities": [], "status": "idle", "afk": false}});
     handle.command(&command).unwrap().sent().await.unwrap();
     let ticket = scene.old.peer.seal(0, 1, LONG).await;
-    let waiting = handle.command(&command).unwrap();
+    let mut waiting = handle.command(&command).unwrap();
     let kept = (0..200).find_map(|_| handle.command(&command).err());
     assert_eq!(kept, Some(CommandError::Full));
     scene.old.peer.resume(3, ResumeAfter::Seal, ticket).await;

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use baton_protocol::command::Id;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::item::{Event, Id, WithId};
+use super::item::{Event, WithId};
 
 const GUILDS: u64 = 1;
 const GUILD_MEMBERS: u64 = 1 << 1;

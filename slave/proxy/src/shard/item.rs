@@ -2,6 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
+use baton_protocol::command::Id;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -120,32 +121,6 @@ impl Event {
     pub(crate) fn data(&self) -> &str {
         let text = self.json.as_str().get(self.data.clone());
         text.unwrap_or("null")
-    }
-}
-
-/// An id as text or as a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Id(pub(crate) u64);
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        struct Reads;
-        impl serde::de::Visitor<'_> for Reads {
-            type Value = Id;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an id")
-            }
-
-            fn visit_u64<E>(self, number: u64) -> Result<Id, E> {
-                Ok(Id(number))
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Id, E> {
-                text.parse().map(Id).map_err(E::custom)
-            }
-        }
-        reader.deserialize_any(Reads)
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) use self::{
     budget::Budget,
     core::{Core, Over},
     intents::{Fewer, every as every_intent, names as names_of_intents},
-    item::{Event, Id},
+    item::Event,
     session::{Attachment, Wish},
     sessions::{Asking, Identified, Resumed, Take},
     undo::Undo,

@@ -138,6 +138,7 @@ impl Connector {
             newest: session.map_or(Sequence(0), |(_, sequence)| sequence),
             named: None,
             over: false,
+            writing: None,
             refused,
             buffer: VecDeque::new(),
             buffer_bytes: 0,

@@ -1,5 +1,8 @@
 //! A Discord that says nothing where something is due.
 
+use baton_protocol::message::ResumeAfter;
+use tokio::time::timeout;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,11 +104,54 @@ async fn a_connection_that_ends_without_a_word_is_dialled_by_us_with_our_deadlin
     assert_eq!(counts.dials, 3, "the first, the one without HELLO, another");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_the_socket_does_not_take_is_not_sent_and_can_be_taken_back() {
+    let relay = Relay::new().await;
+    let mut scene = scene_with(
+        |config| {
+            let target = config
+                .gateway_url
+                .replace(format!("ws://{}", relay.address));
+            relay.lead_to(&target.unwrap());
+        },
+        Recorder::default(),
+    )
+    .await;
+    crate::common::traffic(&scene.discord, 500.0);
+    scene.flows().await;
+    let handle = scene.slave.bot.handle.lock().unwrap().clone().unwrap();
+    let asks = |guild: &str| serde_json::json!({"op": 31, "d": {"guild_ids": [guild]}});
+    let came = |scene: &Scene, guild: &str| {
+        let commands = scene.discord.commands(0).into_iter();
+        let of_it = commands.filter(|one| one.op == 31 && one.data.contains(guild));
+        of_it.count()
+    };
+    handle.command(&asks("1001")).unwrap().sent().await.unwrap();
+    until("it is there", || came(&scene, "1001") == 1).await;
+
+    relay.stops(true);
+    // More than a socket has room for.
+    let large = handle.command(&asks(&"x".repeat(64 << 20))).unwrap();
+    let mut behind = handle.command(&asks("1002")).unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let sent = timeout(Duration::from_millis(100), behind.sent()).await;
+    assert!(sent.is_err(), "{sent:?}");
+    assert!(!large.withdraw(), "it is being written");
+    let ticket = scene.peer.seal(0, 1, LONG).await;
+    assert!(behind.withdraw());
+    relay.stops(false);
+    scene.peer.resume(2, ResumeAfter::Seal, ticket).await;
+    handle.command(&asks("1003")).unwrap().sent().await.unwrap();
+    until("the next is there", || came(&scene, "1003") == 1).await;
+    assert_eq!(came(&scene, "1002"), 0);
+}
+
 /// Between a slave and Discord, to end TCP without a word of the websocket.
 struct Relay {
     address: std::net::SocketAddr,
     target: Arc<Mutex<String>>,
     end: watch::Sender<()>,
+    stopped: watch::Sender<bool>,
 }
 
 impl Relay {
@@ -114,17 +160,22 @@ impl Relay {
         let address = listener.local_addr().unwrap();
         let target = Arc::new(Mutex::new(String::new()));
         let (end, ended) = watch::channel(());
+        let (stopped, stops) = watch::channel(false);
         let known = target.clone();
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 let mut ended = ended.clone();
                 ended.mark_unchanged();
                 let target = known.lock().unwrap().clone();
+                let mut stops = stops.clone();
                 tokio::spawn(async move {
                     let mut server = TcpStream::connect(target).await.unwrap();
-                    tokio::select! {
-                        _ = copy_bidirectional(&mut client, &mut server) => {}
-                        _ = ended.changed() => {}
+                    loop {
+                        tokio::select! {
+                            _ = copy_bidirectional(&mut client, &mut server), if !*stops.borrow() => return,
+                            _ = ended.changed() => return,
+                            _ = stops.changed() => {}
+                        }
                     }
                 });
             }
@@ -133,7 +184,13 @@ impl Relay {
             address,
             target,
             end,
+            stopped,
         }
+    }
+
+    /// Takes nothing, and its connections stay.
+    fn stops(&self, it_does: bool) {
+        self.stopped.send(it_does).unwrap();
     }
 
     fn lead_to(&self, url: &str) {

@@ -45,6 +45,11 @@ struct RequestSounds {
     guild_ids: Vec<Snowflake>,
 }
 
+#[derive(Deserialize)]
+struct RequestInfo {
+    guild_id: Snowflake,
+}
+
 /// An id as text or as a number.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -90,11 +95,14 @@ where
             1 => self.heartbeat(&data).await,
             2 => self.identify(data).await,
             6 => self.resume(data).await,
-            3 | 4 | 8 | 31 if self.session.is_none() => Err(End::Close(4003, "not authenticated")),
+            3 | 4 | 8 | 31 | 43 if self.session.is_none() => {
+                Err(End::Close(4003, "not authenticated"))
+            }
             3 => self.update_presence(&data),
             4 => self.update_voice(data),
             8 => self.request_members(data),
             31 => self.request_sounds(data),
+            43 => Self::request_channel_info(data),
             _ => Err(End::Close(4001, "unknown opcode")),
         }
     }
@@ -242,6 +250,12 @@ where
             }
         }
         Ok(())
+    }
+
+    /// No guild has any.
+    fn request_channel_info(data: Value) -> Result<(), End> {
+        let wanted: RequestInfo = serde_json::from_value(data).map_err(|_| UNDECODED)?;
+        wanted.guild_id.id().map(|_| ()).ok_or(UNDECODED)
     }
 
     fn cell_of(&self, guild: u64) -> usize {
