@@ -245,6 +245,10 @@ fn at_the_broker(status: &Status) -> Value {
         "confirm_p50_ms": ms(status.confirm_p50),
         "confirm_p99_ms": ms(status.confirm_p99),
         "trouble": trouble,
+        "commands": {
+            "written": status.commands.written,
+            "refused": status.commands.refused,
+        },
     })
 }
 

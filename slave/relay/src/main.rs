@@ -3,6 +3,7 @@
 
 mod chosen;
 mod inspect;
+mod letters;
 mod options;
 mod passed;
 mod proxy;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let ended = options::read().and_then(|asked| match asked {
         Asked::Serve(settings) => start(*settings).map(|()| ExitCode::SUCCESS),
         Asked::Store(verb) => Ok(store::run(&verb)),
+        Asked::Letters(verb, broker) => letters::run(&verb, *broker),
     });
     match ended {
         Ok(code) => code,

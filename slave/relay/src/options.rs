@@ -8,6 +8,7 @@ mod values;
 
 use std::{fs, path::PathBuf, time::Duration};
 
+use baton_sink::SinkConfig;
 use baton_slave::Error;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 use serde::Deserialize;
@@ -18,7 +19,7 @@ use self::{
     settings::Tokens,
     values::{bytes, bytes_of_file, intents, intents_of_file},
 };
-use crate::store;
+use crate::{letters, store};
 
 /// A complete gateway process: a cache that moves with its shards, and events as
 /// JSON lines.
@@ -47,6 +48,14 @@ enum Work {
     Store {
         #[command(subcommand)]
         verb: store::Verb,
+    },
+    /// Look after dead letters at the broker of --sink, which stands before this word, in the
+    /// environment or in the file
+    ///
+    /// Exit codes: 0 all is well, 1 the broker failed, 2 wrong usage, 3 nothing is there.
+    Letters {
+        #[command(subcommand)]
+        verb: letters::Verb,
     },
 }
 
@@ -168,6 +177,11 @@ struct Keys {
     /// Servers that have an event before it is confirmed, 1 to 5 [default: 1]
     #[arg(long, env = "BATON_SINK_REPLICAS", value_name = "N")]
     sink_replicas: Option<usize>,
+    /// How long a command of a worker waits for Discord that says nothing else, at most 10min;
+    /// 0s: no commands are taken [default: 30s]
+    #[arg(long, env = "BATON_SINK_COMMAND_TTL", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[serde(with = "humantime_serde")]
+    sink_command_ttl: Option<Duration>,
     /// Write the payload of each event too
     #[arg(long, env = "BATON_SINK_BODY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     sink_body: Option<bool>,
@@ -243,6 +257,8 @@ pub(crate) enum Asked {
     Serve(Box<Settings>),
     /// Look after a store.
     Store(store::Verb),
+    /// Look after the dead letters of a broker.
+    Letters(letters::Verb, Box<SinkConfig>),
 }
 
 /// Reads the command line; `--help` and wrong usage end the process.
@@ -262,9 +278,11 @@ pub(crate) fn read() -> Result<Asked, Error> {
         }
         Err(error) => error.exit(),
     };
-    if let Some(Work::Store { verb }) = arguments.work {
-        return Ok(Asked::Store(verb));
-    }
+    let letters = match arguments.work {
+        Some(Work::Store { verb }) => return Ok(Asked::Store(verb)),
+        Some(Work::Letters { verb }) => Some(verb),
+        None => None,
+    };
     let sink = arguments.keys.sink.as_deref();
     if let Some(sink) = sink.filter(|_| sink_by_flag) {
         broker::without_secret(sink)?;
@@ -289,6 +307,13 @@ pub(crate) fn read() -> Result<Asked, Error> {
         }
         None => arguments.keys,
     };
+    if let Some(verb) = letters {
+        let broker = keys.broker()?;
+        let broker = broker.ok_or_else(|| {
+            Error::Config("letters: name the broker: --sink nats://HOST:PORT".to_owned())
+        })?;
+        return Ok(Asked::Letters(verb, Box::new(broker)));
+    }
     keys.check(given).map(Box::new).map(Asked::Serve)
 }
 
@@ -344,6 +369,7 @@ impl Keys {
             sink_bytes: self.sink_bytes.or(file.sink_bytes),
             sink_age: self.sink_age.or(file.sink_age),
             sink_replicas: self.sink_replicas.or(file.sink_replicas),
+            sink_command_ttl: self.sink_command_ttl.or(file.sink_command_ttl),
             sink_body: self.sink_body.or(file.sink_body),
             handler_ms: self.handler_ms.or(file.handler_ms),
             dies_of: self.dies_of,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{address::Address, error::Error};
+use crate::{address::Address, commands::CommandsConfig, error::Error};
 
 /// Where events go, and how much may wait there.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct SinkConfig {
     pub bounds: Bounds,
     /// Times.
     pub timings: Timings,
+    /// How commands of workers are taken.
+    pub commands: CommandsConfig,
 }
 
 /// How a broker lets a process in. `Debug` shows nothing of it.
@@ -115,7 +117,14 @@ impl SinkConfig {
                 repeats: Duration::from_secs(150),
                 trim: Duration::from_secs(10),
             },
+            commands: CommandsConfig::default(),
         }
+    }
+
+    /// Where commands go, if they are taken.
+    pub(crate) fn takes_commands(&self, place: impl FnOnce(&str) -> String) -> Option<String> {
+        let takes = !self.commands.ttl.is_zero();
+        takes.then(|| place(&self.name))
     }
 
     /// Whether a sink can be started with it, but for what only the broker knows.
@@ -145,6 +154,9 @@ impl SinkConfig {
         }
         if !(1..=5).contains(&self.bounds.replicas) {
             return wrong("replicas", "give 1 to 5");
+        }
+        if self.commands.ttl > CommandsConfig::LONGEST {
+            return wrong("commands", "a command waits at most 10min");
         }
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             return wrong("cert", "a certificate and its key are given together");
@@ -206,6 +218,7 @@ mod tests {
         refused(|config| config.bounds.bytes = 1, "bytes: ");
         refused(|config| config.bounds.age = Duration::ZERO, "age: ");
         refused(|config| config.bounds.replicas = 0, "replicas: ");
+        refused(|config| config.commands.ttl *= 21, "commands: ");
         refused(
             |config| config.tls.cert = Some(PathBuf::from("/c")),
             "cert: ",

@@ -56,6 +56,9 @@ pub(crate) fn fields(event: &Dispatch, stamp: &Stamp<'_>) -> Vec<(&'static str, 
     if let Some(guild) = event.guild {
         fields.push(("baton-guild", guild.to_string()));
     }
+    if let Some(commands) = &stamp.commands {
+        fields.push(("baton-commands", commands.clone()));
+    }
     if event.may_repeat || stamp.may_repeat {
         fields.push(("baton-mark", "may-repeat".to_owned()));
     }
@@ -69,6 +72,8 @@ pub(crate) struct Stamp<'a> {
     pub(crate) created: u64,
     /// An earlier try may have been taken, and the broker cannot know a repeat any more.
     pub(crate) may_repeat: bool,
+    /// Where commands for the shard go; `None`: none are taken.
+    pub(crate) commands: Option<String>,
 }
 
 #[cfg(test)]
@@ -103,6 +108,7 @@ mod tests {
                 gateway: "one",
                 created: 5,
                 may_repeat,
+                commands: None,
             };
             fields(event, &stamp)
         };

@@ -4,7 +4,7 @@ mod times;
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -14,6 +14,7 @@ use baton_protocol::message::SinkReport;
 use tokio::sync::watch;
 
 use self::times::Times;
+use crate::commands::post::Counts;
 
 /// How often a broker that takes nothing is said to take nothing.
 const REMINDER: Duration = Duration::from_secs(30);
@@ -40,6 +41,18 @@ pub struct Status {
     pub confirm_p99: Duration,
     /// `None`: the broker takes what it gets.
     pub trouble: Option<Trouble>,
+    /// Commands of workers.
+    pub commands: CommandCounts,
+}
+
+/// What became of commands of workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommandCounts {
+    /// They were written to Discord.
+    pub written: u64,
+    /// They were refused, and are among the dead letters.
+    pub refused: u64,
 }
 
 /// Events that the broker does not take.
@@ -91,6 +104,7 @@ pub(crate) struct Health {
     times: Mutex<Times>,
     trouble: Mutex<Option<Now>>,
     revived: watch::Sender<()>,
+    pub(crate) commands: Arc<Counts>,
 }
 
 #[derive(Debug)]
@@ -111,6 +125,7 @@ impl Health {
             times: Mutex::default(),
             trouble: Mutex::default(),
             revived: watch::Sender::new(()),
+            commands: Arc::default(),
         }
     }
 
@@ -209,6 +224,10 @@ impl Health {
                 lasts: now.began.elapsed(),
                 ..now.trouble.clone()
             }),
+            commands: CommandCounts {
+                written: count(&self.commands.written),
+                refused: count(&self.commands.refused),
+            },
         }
     }
 

@@ -26,12 +26,14 @@ mod mutants;
 
 mod address;
 mod broker;
+mod commands;
 mod config;
 mod dispatch;
 mod envelope;
 mod error;
 mod health;
 mod inbox;
+mod letters;
 mod line;
 mod order;
 mod receipt;
@@ -39,11 +41,13 @@ mod sink;
 
 pub use self::{
     address::{Address, Broker},
+    commands::{COMMANDS_VERSION, CommandsConfig},
     config::{Bounds, Credentials, SinkConfig, Timings, Tls},
     dispatch::Dispatch,
     envelope::{PARTITIONS, VERSION, partition},
     error::Error,
-    health::{Status, Trouble},
+    health::{CommandCounts, Status, Trouble},
+    letters::{DeadLetter, Letters},
     sink::Sink,
 };
 #[doc(no_inline)]

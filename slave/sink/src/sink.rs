@@ -7,12 +7,13 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use baton_slave::{Ack, Bot, Event, Settling, ShardHandle, ShardId};
+use baton_slave::{Ack, Bot, Event, Settling, ShardHandle, ShardId, StateStatus};
 use tokio::task::JoinSet;
 
 use crate::{
     address::Broker,
     broker::Message,
+    commands::Posts,
     config::SinkConfig,
     dispatch::Dispatch,
     error::Error,
@@ -29,6 +30,8 @@ pub struct Sink {
     opens: Opens,
     health: Arc<Health>,
     lines: Mutex<Lines>,
+    /// `None`: no commands are taken.
+    posts: Option<Posts>,
 }
 
 /// How the line of a shard is begun.
@@ -54,10 +57,13 @@ impl Sink {
         config.check()?;
         let health = Arc::new(Health::new(config.address.to_string()));
         let mut tasks = JoinSet::new();
+        let commands = config.commands;
+        let posts;
         let opens = match config.address.broker() {
             #[cfg(feature = "nats")]
             Broker::Nats => {
                 let nats = crate::broker::nats::start(config, &health, &mut tasks).await?;
+                posts = Posts::new(&nats, commands, &health.commands);
                 lines(&health, move |inbox, health| {
                     line::run(inbox, Arc::clone(&nats), health)
                 })
@@ -65,6 +71,7 @@ impl Sink {
             #[cfg(feature = "amqp")]
             Broker::Rabbit => {
                 let rabbit = crate::broker::rabbit::start(config, &health, &mut tasks).await?;
+                posts = Posts::new(&rabbit, commands, &health.commands);
                 lines(&health, move |inbox, health| {
                     line::run(inbox, Arc::clone(&rabbit), health)
                 })
@@ -77,6 +84,7 @@ impl Sink {
             #[cfg(feature = "redis")]
             Broker::Redis => {
                 let redis = crate::broker::redis::start(config, &health, &mut tasks).await?;
+                posts = Posts::new(&redis, commands, &health.commands);
                 lines(&health, move |inbox, health| {
                     line::fifo::run(inbox, Arc::clone(&redis), health)
                 })
@@ -97,6 +105,7 @@ impl Sink {
             opens,
             health,
             lines: Mutex::new(Lines { inboxes, tasks }),
+            posts: Some(posts).filter(|_| !commands.ttl.is_zero()),
         })
     }
 
@@ -152,10 +161,22 @@ fn lines<F: Future<Output = ()> + Send + 'static>(
 
 impl Bot for Sink {
     fn handle(&self, event: Event, ack: Ack, shard: &ShardHandle) {
+        if let Some(posts) = &self.posts {
+            posts.hears(&event, shard);
+        }
         self.take(Dispatch::of(&event, shard), Receipt::of(ack));
     }
 
+    fn state_changed(&self, shard: &ShardHandle, _: StateStatus) {
+        if let Some(posts) = &self.posts {
+            posts.comes(shard);
+        }
+    }
+
     fn shard_leaves(&self, shard: &ShardHandle, settling: Settling) {
+        if let Some(posts) = &self.posts {
+            posts.leaves(shard, settling.clone());
+        }
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let inbox = lines.inboxes.get(&shard.shard()).map(Arc::clone);
         drop(lines);

@@ -14,13 +14,14 @@ use tokio::sync::oneshot;
 use super::handle::LuggageError;
 
 /// Goes with [`Bot::shard_leaves`](super::Bot::shard_leaves). As long as it lives, the ticket
-/// waits, for [`LONGEST`](Self::LONGEST) at most. Dropped at once, nothing waits.
-#[derive(Debug)]
+/// waits, for [`LONGEST`](Self::LONGEST) at most. Dropped at once, nothing waits. Of several clones
+/// the last one counts.
+#[derive(Clone, Debug)]
 pub struct Settling {
     gives_back: Arc<AtomicBool>,
     along: Arc<Mutex<Option<Box<str>>>>,
     /// Dropped, it is over.
-    _ends: Option<oneshot::Sender<()>>,
+    _ends: Option<Arc<oneshot::Sender<()>>>,
 }
 
 /// The shard's side of it.
@@ -42,7 +43,7 @@ impl Settling {
         let settling = Self {
             gives_back: Arc::clone(&gives_back),
             along: Arc::clone(&along),
-            _ends: Some(ends),
+            _ends: Some(Arc::new(ends)),
         };
         let settles = Settles {
             gives_back,

@@ -20,13 +20,14 @@ use self::block::{Block, Kind, blocks};
 use crate::services::{Host, there};
 
 /// Every document whose blocks are checked here.
-pub(crate) const DOCUMENTS: [&str; 24] = [
+pub(crate) const DOCUMENTS: [&str; 25] = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
     "SECURITY.md",
     "docs/benchmarks.md",
     "docs/bots.md",
+    "docs/commands.md",
     "docs/envelope.md",
     "docs/large-bots.md",
     "docs/maintainers/master.md",

@@ -5,7 +5,7 @@ use std::fs;
 use baton_sink::{Address, Credentials, SinkConfig};
 use baton_slave::Error;
 
-use super::Keys;
+use super::{Keys, settings::DEFAULT_INTENTS};
 
 /// Whether a sink is a broker's address: the others have no `://`.
 fn is_address(sink: &str) -> bool {
@@ -65,6 +65,10 @@ impl Keys {
         if let Some(replicas) = self.sink_replicas {
             config.bounds.replicas = replicas;
         }
+        if let Some(ttl) = self.sink_command_ttl {
+            config.commands.ttl = ttl;
+        }
+        config.commands.intents = Some(self.intents.unwrap_or(DEFAULT_INTENTS));
         config.check().map_err(|error| wrong(&error))?;
         Ok(Some(config))
     }

@@ -17,7 +17,7 @@ use super::{
 use crate::{inspect, sink::Target};
 
 /// Every intent that Discord does not call privileged.
-const DEFAULT_INTENTS: u64 = 53_575_421;
+pub(super) const DEFAULT_INTENTS: u64 = 53_575_421;
 
 /// Tokens that are not in their files.
 #[derive(Default)]

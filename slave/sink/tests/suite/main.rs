@@ -1,7 +1,9 @@
 //! Sinks and real brokers.
 #![allow(clippy::unwrap_used)]
 
+mod commands;
 mod common;
+mod connector;
 mod fleet;
 mod nats;
 mod rabbit;

@@ -44,7 +44,7 @@ impl Broker for Nats {
 }
 
 /// Of a sink that has patience with a busy machine.
-fn config(url: &str) -> SinkConfig {
+pub(crate) fn config(url: &str) -> SinkConfig {
     let mut config = SinkConfig::new(Address::parse(url).unwrap());
     config.timings.confirm = Duration::from_secs(30);
     config.timings.start = Duration::from_secs(30);
@@ -91,9 +91,13 @@ async fn everything(nats: &Nats) -> Vec<Came> {
     all.into_iter().map(|(_, one)| one).collect()
 }
 
-/// The stream, as a worker that starts now gets it.
 async fn messages(nats: &Nats) -> Vec<jetstream::Message> {
-    let mut stream = jetstream(nats).await.get_stream("baton").await.unwrap();
+    messages_of(nats, "baton").await
+}
+
+/// A stream, as a worker that starts now gets it.
+pub(crate) async fn messages_of(nats: &Nats, stream: &str) -> Vec<jetstream::Message> {
+    let mut stream = jetstream(nats).await.get_stream(stream).await.unwrap();
     let count = stream.info().await.unwrap().state.messages;
     let consumer = pull::Config {
         ack_policy: AckPolicy::None,

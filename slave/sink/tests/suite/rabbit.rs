@@ -25,6 +25,7 @@ use lapin::{
 use tokio::time::{Instant, timeout};
 
 use crate::{
+    commands,
     common::{Came, Finished, PATIENCE, Traffic, cutter::To, event, judge, until, until_trouble},
     scenes::{self, A_MS, Broker},
     tls::{of_gateway, publishes},
@@ -57,7 +58,7 @@ impl Broker for Rabbit {
 }
 
 /// Of a sink that has patience with a busy machine.
-fn config(rabbit: &Rabbit, name: &str) -> SinkConfig {
+pub(crate) fn config(rabbit: &Rabbit, name: &str) -> SinkConfig {
     let mut config = SinkConfig::new(Address::parse(&rabbit.url()).unwrap());
     config.timings.confirm = Duration::from_secs(30);
     config.timings.start = Duration::from_secs(30);
@@ -70,7 +71,7 @@ async fn sink(rabbit: &Rabbit, name: &str) -> Arc<Sink> {
     Arc::new(Sink::start(config(rabbit, name)).await.unwrap())
 }
 
-async fn channel(rabbit: &Rabbit) -> (Connection, Channel) {
+pub(crate) async fn channel(rabbit: &Rabbit) -> (Connection, Channel) {
     let url = rabbit.url();
     let connection = Connection::connect(&url, ConnectionProperties::default())
         .await
@@ -85,7 +86,7 @@ async fn consumer(channel: &Channel, queue: &str) -> Consumer {
     consuming.await.unwrap()
 }
 
-fn header(delivery: &Delivery, name: &str) -> Option<String> {
+pub(crate) fn header(delivery: &Delivery, name: &str) -> Option<String> {
     let headers = delivery.properties.headers().as_ref()?;
     match headers.inner().get(name) {
         Some(AMQPValue::LongString(text)) => Some(text.to_string()),
@@ -146,6 +147,7 @@ async fn whatever_happens_to_rabbitmq_nothing_is_lost_or_disordered_and_only_mar
     differs_and_lets_nobody_in(&rabbit).await;
     dead_letters(&rabbit).await;
     workers(&rabbit).await;
+    commands::rabbit::all(&mut rabbit).await;
     over_tls(&rabbit).await;
     full(&rabbit).await;
     comes_back_to_its_sender(&rabbit).await;

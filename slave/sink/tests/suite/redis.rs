@@ -44,7 +44,7 @@ impl Broker for Redis {
 }
 
 /// Of a sink that has patience with a busy machine.
-fn config(url: &str) -> SinkConfig {
+pub(crate) fn config(url: &str) -> SinkConfig {
     let mut config = SinkConfig::new(Address::parse(url).unwrap());
     config.timings.confirm = Duration::from_secs(30);
     config.timings.start = Duration::from_secs(30);
@@ -56,7 +56,7 @@ async fn sink(url: &str) -> Arc<Sink> {
     Arc::new(Sink::start(config(url)).await.unwrap())
 }
 
-async fn connection(redis: &Redis) -> MultiplexedConnection {
+pub(crate) async fn connection(redis: &Redis) -> MultiplexedConnection {
     let client = redis::Client::open(redis.url()).unwrap();
     // What is read is large, and the machine may be busy.
     let patient = AsyncConnectionConfig::new().set_response_timeout(None);
@@ -86,12 +86,13 @@ async fn everything(redis: &Redis, shard: u32) -> Vec<Came> {
 }
 
 async fn entries(redis: &Redis, shard: u32) -> Entries {
+    entries_of(redis, &format!("baton:events:{{{shard}}}")).await
+}
+
+pub(crate) async fn entries_of(redis: &Redis, key: &str) -> Entries {
     let mut connection = connection(redis).await;
     let mut range = redis::cmd("XRANGE");
-    range
-        .arg(format!("baton:events:{{{shard}}}"))
-        .arg("-")
-        .arg("+");
+    range.arg(key).arg("-").arg("+");
     range.query_async(&mut connection).await.unwrap()
 }
 

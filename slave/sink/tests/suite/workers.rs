@@ -101,6 +101,11 @@ impl Worker {
         Process::start(&mut command, &self.said).unwrap()
     }
 
+    /// What it wrote.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.said).unwrap_or_default()
+    }
+
     /// What it has handled.
     fn came(&self) -> Vec<Came> {
         let text = fs::read_to_string(&self.said).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::{fmt, sync::atomic::Ordering};
 use async_nats::jetstream::{
     ErrorCode,
     context::{CreateStreamErrorKind, GetStreamErrorKind},
-    stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
+    stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream},
 };
 
 use super::{BIG_GUILD, Nats};
@@ -74,6 +74,21 @@ impl Nats {
         }
         self.declared.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// A stream beside that of events, declared if it is not there.
+    pub(super) async fn stream(&self, wanted: Config) -> Result<Stream, String> {
+        let name = wanted.name.clone();
+        let there = self.context.get_or_create_stream(wanted.clone()).await;
+        let stream = there.map_err(|error| error.to_string())?;
+        let differences = differences(&wanted, &stream.cached_info().config);
+        if differences.is_empty() {
+            return Ok(stream);
+        }
+        let differences = differences.join(", ");
+        Err(format!(
+            "the stream `{name}` is there and differs: {differences}"
+        ))
     }
 
     async fn create(&self, wanted: Config) -> Result<(), Refusal> {

@@ -4,7 +4,9 @@
 //! nothing old comes out of its buffers; what has no answer in time is published again,
 //! with the same id, and the broker takes it once.
 
+mod commands;
 mod declare;
+mod letters;
 mod trim;
 
 use std::{
@@ -30,6 +32,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub(crate) use self::letters::visit;
 use self::{declare::Refusal, trim::Trim};
 use super::{Confirmed, Message, Publish, Refused};
 use crate::{
@@ -49,12 +52,13 @@ const BIG_GUILD: usize = 8 << 20;
 
 /// See the [module](self).
 pub(crate) struct Nats {
-    config: SinkConfig,
+    pub(crate) config: SinkConfig,
     context: Context,
     /// The stream is as it should be.
     declared: AtomicBool,
     /// Rings when it may not be so any more.
     look: Notify,
+    health: Arc<Health>,
 }
 
 /// Connects and declares, or, if the broker is away, does so later.
@@ -73,6 +77,7 @@ pub(crate) async fn start(
         context,
         declared: AtomicBool::new(false),
         look: Notify::new(),
+        health: Arc::clone(health),
     });
     if nats.is_connected() {
         match nats.declare().await {
@@ -257,6 +262,9 @@ impl Publish for Nats {
             gateway: &self.config.gateway,
             created: message.created,
             may_repeat,
+            commands: self
+                .config
+                .takes_commands(|name| format!("{name}.commands.{}", message.event.shard)),
         };
         let mut headers = HeaderMap::new();
         for (name, value) in envelope::fields(&message.event, &stamp) {

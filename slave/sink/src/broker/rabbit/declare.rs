@@ -20,7 +20,7 @@ pub(super) fn exchange(name: &str) -> String {
 }
 
 /// Where those go that no worker could handle.
-fn dead(name: &str) -> String {
+pub(super) fn dead(name: &str) -> String {
     format!("{name}.dead")
 }
 
@@ -106,10 +106,10 @@ impl Rabbit {
     }
 }
 
-fn text(value: &str) -> AMQPValue {
+pub(super) fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
 }
 
-fn number(value: u64) -> AMQPValue {
+pub(super) fn number(value: u64) -> AMQPValue {
     AMQPValue::LongLongInt(i64::try_from(value).unwrap_or(i64::MAX))
 }

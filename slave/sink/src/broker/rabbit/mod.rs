@@ -5,8 +5,10 @@
 //! declared: an event whose confirm was lost is published again in any case, so nothing is
 //! gained by a connection that is mended.
 
+mod commands;
 mod confirms;
 mod declare;
+mod letters;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,6 +28,7 @@ use tokio::{
 };
 
 use self::confirms::{Order, Verdict};
+pub(crate) use self::letters::visit;
 use super::{Confirmed, Message, Publish, Refused, link::Link};
 use crate::{
     address::bare,
@@ -44,7 +47,7 @@ const PERSISTENT: u8 = 2;
 
 /// See the [module](self).
 pub(crate) struct Rabbit {
-    config: SinkConfig,
+    pub(crate) config: SinkConfig,
     tls: OwnedTLSConfig,
     link: Link<Open>,
 }
@@ -139,14 +142,35 @@ impl Rabbit {
         failed.map_or(Ok(()), Err)
     }
 
-    async fn open_at(&self, host: &str, port: u16) -> Result<Open, LapinError> {
+    /// Connects to the first host that answers.
+    async fn connect(&self) -> Result<Connection, LapinError> {
+        let mut hosts = self.config.address.hosts.iter();
+        // An address has a host.
+        let (host, port) = hosts
+            .next()
+            .ok_or_else(|| std::io::Error::other("the address has no host"))?;
+        let mut connected = self.connect_to(host, *port).await;
+        for (host, port) in hosts {
+            if connected.is_ok() {
+                break;
+            }
+            connected = self.connect_to(host, *port).await;
+        }
+        connected
+    }
+
+    async fn connect_to(&self, host: &str, port: u16) -> Result<Connection, LapinError> {
         let name = format!("baton {} {}", self.config.name, self.config.gateway);
-        let connection = DefaultConnectionBuilder::new()?
+        DefaultConnectionBuilder::new()?
             .with_uri(self.uri(host, port))
             .with_properties(ConnectionProperties::default().with_connection_name(name.into()))
             .with_tls_config(self.tls.clone())
             .connect()
-            .await?;
+            .await
+    }
+
+    async fn open_at(&self, host: &str, port: u16) -> Result<Open, LapinError> {
+        let connection = self.connect_to(host, port).await?;
         let channel = connection.create_channel().await?;
         self.declare(&channel).await?;
         channel
@@ -291,6 +315,9 @@ impl Rabbit {
             gateway: &self.config.gateway,
             created: message.created,
             may_repeat,
+            commands: self
+                .config
+                .takes_commands(|name| format!("{name}.commands.{}", event.shard)),
         };
         let mut headers = FieldTable::default();
         for (name, value) in envelope::fields(event, &stamp) {

@@ -5,6 +5,9 @@
 //! knows each event of a session by its sequence, without a window, and an owner of an
 //! older epoch adds nothing but what is missing.
 
+mod commands;
+mod letters;
+
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
@@ -14,14 +17,15 @@ use std::{
 use baton_slave::ShardId;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ErrorKind, FromRedisValue,
-    IntoConnectionInfo, RedisConnectionInfo, RedisError, Script, ServerErrorKind, TlsCertificates,
-    Value, aio::MultiplexedConnection,
+    IntoConnectionInfo, RedisConnectionInfo, RedisError, Script, TlsCertificates, Value,
+    aio::MultiplexedConnection,
 };
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
 
+pub(crate) use self::letters::visit;
 use super::{Answer, Ended, Message, PublishInOrder, Refused, link::Link};
 use crate::{
     address::bare,
@@ -36,13 +40,35 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// See the [module](self).
 pub(crate) struct Redis {
-    config: SinkConfig,
+    pub(crate) config: SinkConfig,
     client: Client,
     link: Link<MultiplexedConnection>,
     publish: Script,
     trim: Script,
     /// Whose events were published here.
     shards: Mutex<BTreeSet<ShardId>>,
+    scripts: commands::Scripts,
+    waiting: commands::Waiting,
+}
+
+/// Not connected yet.
+fn new(config: SinkConfig) -> Result<Redis, Error> {
+    let client = client(&config)?;
+    let mut publish = include_str!("publish.lua").to_owned();
+    if mutant!("maxlen-in-xadd") {
+        let bound = "for _, word in ipairs({'MAXLEN', '100'}) do entry[#entry + 1] = word end";
+        publish = publish.replace("--MAXLEN", bound);
+    }
+    Ok(Redis {
+        client,
+        link: Link::new(),
+        publish: Script::new(&publish),
+        trim: Script::new(include_str!("trim.lua")),
+        shards: Mutex::default(),
+        scripts: commands::Scripts::new(),
+        waiting: commands::Waiting::default(),
+        config,
+    })
 }
 
 /// Connects and looks around, or, if the broker is away, does so later.
@@ -51,20 +77,7 @@ pub(crate) async fn start(
     health: &Arc<Health>,
     tasks: &mut JoinSet<()>,
 ) -> Result<Arc<Redis>, Error> {
-    let client = client(&config)?;
-    let mut publish = include_str!("publish.lua").to_owned();
-    if mutant!("maxlen-in-xadd") {
-        let bound = "for _, word in ipairs({'MAXLEN', '100'}) do entry[#entry + 1] = word end";
-        publish = publish.replace("--MAXLEN", bound);
-    }
-    let redis = Arc::new(Redis {
-        client,
-        link: Link::new(),
-        publish: Script::new(&publish),
-        trim: Script::new(include_str!("trim.lua")),
-        shards: Mutex::default(),
-        config,
-    });
+    let redis = Arc::new(new(config)?);
     match timeout(redis.config.timings.start, redis.look()).await {
         Ok(Ok(None)) => {}
         Ok(Ok(Some(reason))) => return Err(redis.refused(reason)),
@@ -79,6 +92,9 @@ pub(crate) async fn start(
         }
     }
     tasks.spawn(keep(Arc::clone(&redis), Arc::clone(health)));
+    if !redis.config.commands.ttl.is_zero() {
+        tasks.spawn(Arc::clone(&redis).look_for_commands());
+    }
     Ok(redis)
 }
 
@@ -316,6 +332,7 @@ impl PublishInOrder for Redis {
                 gateway: &self.config.gateway,
                 created: message.created,
                 may_repeat: false,
+                commands: self.config.takes_commands(|_| self.key("commands", shard)),
             };
             let fields = envelope::fields(event, &stamp);
             call.arg(event.sequence.get()).arg(2 * (fields.len() + 1));
@@ -339,11 +356,7 @@ impl PublishInOrder for Redis {
                 },
             }),
             Err(error) => {
-                let kind = error.kind();
-                let is_replica = kind == ErrorKind::Server(ServerErrorKind::ReadOnly);
-                if is_replica || !matches!(kind, ErrorKind::Server(_)) {
-                    self.link.lose(number);
-                }
+                self.fails(&error, number);
                 Err(away(error))
             }
         }
