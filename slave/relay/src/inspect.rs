@@ -26,7 +26,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::relay::Relay;
+use crate::{copies::Copies, relay::Relay};
 
 /// How often it is looked whether the socket is still there.
 const EVERY: Duration = Duration::from_secs(1);
@@ -144,7 +144,7 @@ impl Socket {
     }
 }
 
-type Shared = State<(Arc<Relay>, Monitor, Option<Arc<Sink>>)>;
+type Shared = State<(Arc<Relay>, Monitor, Option<Arc<Sink>>, Arc<Copies>)>;
 
 /// Binds, and serves in the background until the process ends.
 pub(crate) async fn serve(
@@ -152,11 +152,12 @@ pub(crate) async fn serve(
     relay: Arc<Relay>,
     monitor: Monitor,
     broker: Option<Arc<Sink>>,
+    copies: Arc<Copies>,
 ) -> Result<Option<Bound>, Error> {
     let router = Router::new()
         .route("/status", get(status))
         .route("/guild/{id}", get(guild))
-        .with_state((relay, monitor, broker));
+        .with_state((relay, monitor, broker, copies));
     let taken = |error: io::Error| {
         Error::Config(format!(
             "inspect: cannot listen at {address}: {error}: give another address; a build that is being replaced keeps its port, a socket (unix:PATH) is taken over"
@@ -208,7 +209,7 @@ fn identity(path: &Path) -> Option<Identity> {
     Some((file.dev(), file.ino()))
 }
 
-async fn status(State((relay, monitor, broker)): Shared) -> Response {
+async fn status(State((relay, monitor, broker, copies)): Shared) -> Response {
     let Some(status) = monitor.status().await else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
@@ -222,6 +223,7 @@ async fn status(State((relay, monitor, broker)): Shared) -> Response {
         "cache": counts,
         "sink": {"lost": relay.sink().lost()},
         "broker": broker.map(|broker| at_the_broker(&broker.status())),
+        "copies": copies.status(),
     }))
     .into_response()
 }
@@ -252,7 +254,7 @@ fn at_the_broker(status: &Status) -> Value {
     })
 }
 
-async fn guild(State((relay, _, _)): Shared, InPath(id): InPath<u64>) -> Response {
+async fn guild(State((relay, _, _, _)): Shared, InPath(id): InPath<u64>) -> Response {
     match relay.known().guild_create(id) {
         Some(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),

@@ -2,6 +2,7 @@
 //! a sink. See `baton-slave --help`.
 
 mod chosen;
+mod copies;
 mod inspect;
 mod letters;
 mod options;
@@ -21,11 +22,12 @@ use std::{
 };
 
 use baton_sink::{Sink, SinkConfig};
-use baton_slave::{Error, Slave, store::Guilds};
+use baton_slave::{Bot, Error, Slave, store::Guilds};
 use tracing_subscriber::EnvFilter;
 
 use self::{
     chosen::Chosen,
+    copies::{Copies, Copying},
     options::{Asked, Format, Kept, Settings},
     proxy::Joined,
     relay::{Habits, Known, Relay},
@@ -99,10 +101,13 @@ async fn run(settings: Settings, listener: Option<TcpListener>) -> Result<(), Er
         Some(config) => Some(Arc::new(broker(config).await?)),
         None => None,
     };
+    let copies = Arc::new(Copies::open(settings.copies, &settings.names)?);
+    let body = settings.body;
+    let copied = |bot: Arc<dyn Bot>| Slave::builder(Copying::new(bot, Arc::clone(&copies), body));
     let builder = match (settings.proxy, relay.known(), &broker) {
         (_, Known::Store(_) | Known::Cache(_), Some(broker)) => {
             let sink = Arc::clone(broker);
-            Slave::builder(Arc::clone(broker)).sink(move || sink.status().report())
+            copied(broker.clone()).sink(move || sink.status().report())
         }
         (Some(proxy), Known::Store(store), None) => {
             let intents = settings.slave.intents.bits();
@@ -115,19 +120,22 @@ async fn run(settings: Settings, listener: Option<TcpListener>) -> Result<(), Er
             let joined = Joined::start(proxy, listener, store.clone(), intents)?;
             let joined = Arc::new(joined);
             let clients = Arc::clone(&joined);
-            Slave::builder(joined).clients(move || clients.report())
+            copied(joined).clients(move || clients.report())
         }
-        (Some(_) | None, Known::Store(_) | Known::Cache(_), None) => Slave::builder(relay.clone()),
+        (Some(_) | None, Known::Store(_) | Known::Cache(_), None) => copied(relay.clone()),
     };
     let builder = builder.config(settings.slave);
     let builder = relay.known().given_to(builder);
     let _socket = match &settings.inspect {
-        Some(address) => inspect::serve(address, relay, builder.monitor(), broker).await?,
+        Some(address) => {
+            inspect::serve(address, relay, builder.monitor(), broker, copies.clone()).await?
+        }
         None => None,
     };
     let ended = builder.run().await;
     // What was finished is written before the process ends.
     sink.finish().await;
+    copies.finish().await;
     ended
 }
 

@@ -146,9 +146,14 @@ struct Keys {
     session_life: Option<Duration>,
     /// Where events go: stdout, none, file:PATH, in which %p is the process id, or a broker,
     /// as in nats://HOST:PORT, amqp://HOST:PORT or redis://HOST:PORT, which has an event before
-    /// it is finished. A password is taken from the environment and the file, not from a flag [default: stdout]
+    /// it is finished. zmq://HOST:PORT is as none with a --copy there. A password is taken from the environment and the file, not from a flag [default: stdout]
     #[arg(long, env = "BATON_SINK", value_name = "SINK", hide_env_values = true)]
     sink: Option<String>,
+    /// Further ends that get each event at most once and hold none up: stdout, file:PATH or
+    /// zmq://HOST:PORT, where this process publishes to whoever subscribes; may be given
+    /// several times
+    #[arg(long, env = "BATON_COPY", value_name = "END", value_delimiter = ',')]
+    copy: Vec<String>,
     /// Names what is declared at the broker, one name a fleet [default: baton]
     #[arg(long, env = "BATON_SINK_NAME", value_name = "NAME")]
     sink_name: Option<String>,
@@ -361,6 +366,10 @@ impl Keys {
             snapshot_max_behind: self.snapshot_max_behind.or(file.snapshot_max_behind),
             session_life: self.session_life.or(file.session_life),
             sink: self.sink.or(file.sink),
+            copy: match self.copy.is_empty() {
+                true => file.copy,
+                false => self.copy,
+            },
             sink_name: self.sink_name.or(file.sink_name),
             sink_credentials: self.sink_credentials.or(file.sink_credentials),
             sink_ca: self.sink_ca.or(file.sink_ca),

@@ -122,7 +122,7 @@ impl Habits {
 /// What is written down of a finished event. The times are microseconds of the
 /// host's monotonic clock, which every process of the host shares.
 #[derive(Serialize)]
-struct Finished<'e> {
+pub(crate) struct Finished<'e> {
     shard: u32,
     epoch: u64,
     session: &'e str,
@@ -208,8 +208,28 @@ impl Bot for Relay {
 
 /// Writes down that an event is finished.
 fn write(sink: &Sink, event: &Event, n: u64, handed_us: u64, body: bool, ack: Option<Ack>) {
+    line(event, n, handed_us, body, |line| sink.write(line, ack));
+}
+
+/// The same of an event that is handed out now.
+pub(crate) fn record<T>(
+    event: &Event,
+    n: u64,
+    body: bool,
+    write: impl FnOnce(&Finished<'_>) -> T,
+) -> T {
+    line(event, n, now_us(), body, write)
+}
+
+fn line<T>(
+    event: &Event,
+    n: u64,
+    handed_us: u64,
+    body: bool,
+    write: impl FnOnce(&Finished<'_>) -> T,
+) -> T {
     let json = body.then(|| event.json_without_secret());
-    let line = Finished {
+    write(&Finished {
         shard: event.shard().get(),
         epoch: event.epoch().get(),
         session: event.session(),
@@ -223,8 +243,7 @@ fn write(sink: &Sink, event: &Event, n: u64, handed_us: u64, body: bool, ack: Op
             Mark::MayRepeat => Some("may_repeat"),
         },
         d: json.as_deref().and_then(data),
-    };
-    sink.write(&line, ack);
+    })
 }
 
 fn data(json: &str) -> Option<&RawValue> {

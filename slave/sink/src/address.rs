@@ -14,6 +14,8 @@ pub enum Broker {
     /// Streams of Redis or Valkey: `redis://`, `rediss://` for TLS, `redis+unix://` for a
     /// socket file.
     Redis,
+    /// Subscribers of ZeroMQ, who get events at most once: `zmq://`.
+    Zmq,
 }
 
 impl Broker {
@@ -23,6 +25,7 @@ impl Broker {
             Self::Rabbit if tls => 5671,
             Self::Rabbit => 5672,
             Self::Redis => 6379,
+            Self::Zmq => 5556,
         }
     }
 }
@@ -33,12 +36,13 @@ impl fmt::Display for Broker {
             Self::Nats => "NATS JetStream",
             Self::Rabbit => "RabbitMQ",
             Self::Redis => "Redis",
+            Self::Zmq => "ZeroMQ",
         })
     }
 }
 
 /// The schemes, what each means, and whether it is TLS.
-const SCHEMES: [(&str, Broker, bool); 9] = [
+const SCHEMES: [(&str, Broker, bool); 10] = [
     ("amqp", Broker::Rabbit, false),
     ("amqps", Broker::Rabbit, true),
     ("nats", Broker::Nats, false),
@@ -48,6 +52,7 @@ const SCHEMES: [(&str, Broker, bool); 9] = [
     ("redis+unix", Broker::Redis, false),
     ("valkey", Broker::Redis, false),
     ("valkeys", Broker::Redis, true),
+    ("zmq", Broker::Zmq, false),
 ];
 
 /// Where a broker is, and who asks: `nats://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]`,
@@ -110,7 +115,9 @@ impl Address {
         match broker {
             _ if is_file => {}
             _ if path.is_empty() => {}
-            Broker::Nats => return Err(wrong("nothing stands behind the hosts of NATS")),
+            Broker::Nats | Broker::Zmq => {
+                return Err(wrong("nothing stands behind the hosts"));
+            }
             Broker::Rabbit => {
                 let name = decoded(path).filter(|name| !name.contains(char::is_control));
                 vhost = name.ok_or_else(|| wrong("a virtual host is text: a `/` in it is %2F"))?;
@@ -135,6 +142,9 @@ impl Address {
                 places.map_err(|what| wrong(&what))?
             }
         };
+        if broker == Broker::Zmq && who.is_some() {
+            return Err(wrong("ZeroMQ asks nobody for a password"));
+        }
         if broker == Broker::Redis && hosts.len() > 1 {
             return Err(wrong("Redis has one host here"));
         }
@@ -311,6 +321,8 @@ mod tests {
             "redis://me:secret@a/secret",
             "redis+unix://me:secret@a/b",
             "redis+unix:///",
+            "zmq://me:secret@a",
+            "zmq://a/secret",
         ] {
             let error = Address::parse(wrong).unwrap_err().to_string();
             assert!(error.starts_with("the broker's address: "), "{error}");

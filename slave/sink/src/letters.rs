@@ -61,6 +61,10 @@ impl Letters {
     pub async fn open(config: SinkConfig) -> Result<Self, Error> {
         config.check()?;
         Ok(Self(match config.address.broker() {
+            Broker::Zmq => {
+                let wrong = "the broker's address: ZeroMQ keeps nothing".to_owned();
+                return Err(Error::Address(wrong));
+            }
             #[cfg(feature = "nats")]
             Broker::Nats => Office::Nats(crate::broker::nats::visit(config).await?),
             #[cfg(feature = "amqp")]

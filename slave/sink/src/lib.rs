@@ -6,7 +6,7 @@
 //! - [`Address`]: where the broker is. [`Dispatch`]: what is published of an event.
 //! - [`Status`]: what it says about itself.
 #![cfg_attr(
-    not(all(feature = "amqp", feature = "nats", feature = "redis")),
+    not(all(feature = "amqp", feature = "nats", feature = "redis", feature = "zmq")),
     allow(dead_code, reason = "what the brokers of this build do not use")
 )]
 #![cfg_attr(
@@ -38,6 +38,11 @@ mod line;
 mod order;
 mod receipt;
 mod sink;
+#[cfg(feature = "zmq")]
+mod zmq;
+#[cfg(not(feature = "zmq"))]
+#[path = "zmq_not_built.rs"]
+mod zmq;
 
 pub use self::{
     address::{Address, Broker},
@@ -49,6 +54,7 @@ pub use self::{
     health::{CommandCounts, Status, Trouble},
     letters::{DeadLetter, Letters},
     sink::Sink,
+    zmq::Zmq,
 };
 #[doc(no_inline)]
 pub use baton_slave::{Epoch, Sequence, ShardId};

@@ -60,6 +60,10 @@ impl Sink {
         let commands = config.commands;
         let posts;
         let opens = match config.address.broker() {
+            Broker::Zmq => {
+                let wrong = "the broker's address: ZeroMQ confirms nothing, see `Zmq`".to_owned();
+                return Err(Error::Address(wrong));
+            }
             #[cfg(feature = "nats")]
             Broker::Nats => {
                 let nats = crate::broker::nats::start(config, &health, &mut tasks).await?;

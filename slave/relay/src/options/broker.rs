@@ -6,10 +6,16 @@ use baton_sink::{Address, Credentials, SinkConfig};
 use baton_slave::Error;
 
 use super::{Keys, settings::DEFAULT_INTENTS};
+use crate::copies::{Names, Place};
 
 /// Whether a sink is a broker's address: the others have no `://`.
 fn is_address(sink: &str) -> bool {
-    sink.contains("://") && !sink.starts_with("file:")
+    sink.contains("://") && !sink.starts_with("file:") && !is_at_most_once(sink)
+}
+
+/// Whether nobody confirms what goes there, so that it is a copy and no sink.
+pub(super) fn is_at_most_once(sink: &str) -> bool {
+    sink.starts_with("zmq://")
 }
 
 fn wrong(error: &baton_sink::Error) -> Error {
@@ -33,6 +39,18 @@ pub(super) fn without_secret(sink: &str) -> Result<(), Error> {
 }
 
 impl Keys {
+    /// Ends that get each event at most once.
+    pub(super) fn copies(&self) -> Result<(Vec<Place>, Names), Error> {
+        let sink = self.sink.iter().filter(|sink| is_at_most_once(sink));
+        let places = sink.chain(&self.copy).map(|text| Place::parse(text));
+        let places = places.collect::<Result<_, _>>().map_err(Error::Config)?;
+        let names = Names {
+            name: self.sink_name.clone().unwrap_or_else(|| "baton".to_owned()),
+            gateway: gateway(),
+        };
+        Ok((places, names))
+    }
+
     /// The broker that events go to; `None`: they go to none.
     pub(super) fn broker(&self) -> Result<Option<SinkConfig>, Error> {
         let Some(sink) = self.sink.as_deref().filter(|sink| is_address(sink)) else {

@@ -11,10 +11,14 @@ use baton_slave::{
 use twilight_model::gateway::Intents;
 
 use super::{
-    DeadlyEvent, Format, Kept, Keys, LostState,
+    DeadlyEvent, Format, Kept, Keys, LostState, broker,
     values::{default_runtime_dir, token},
 };
-use crate::{inspect, sink::Target};
+use crate::{
+    copies::{Names, Place},
+    inspect,
+    sink::Target,
+};
 
 /// Every intent that Discord does not call privileged.
 pub(super) const DEFAULT_INTENTS: u64 = 53_575_421;
@@ -36,6 +40,10 @@ pub(crate) struct Settings {
     pub(crate) sink: Target,
     /// Events go to a broker, and to no sink.
     pub(crate) broker: Option<SinkConfig>,
+    /// Ends that get each event at most once.
+    pub(crate) copies: Vec<Place>,
+    /// What these are told of this process.
+    pub(crate) names: Names,
     pub(crate) body: bool,
     pub(crate) handler: Duration,
     /// The file that names the event that kills this process.
@@ -55,7 +63,10 @@ impl Keys {
     /// `given`: the tokens, unless they are in their files.
     pub(super) fn check(self, given: Tokens) -> Result<Settings, Error> {
         let wrong = Error::Config;
-        let broker = self.broker()?;
+        let to_broker = self.broker()?;
+        let (copies, names) = self.copies()?;
+        let is_at_most_once = self.sink.as_deref().is_some_and(broker::is_at_most_once);
+        let sink = self.sink.filter(|_| !is_at_most_once);
         let token = token(given.bot, self.token_file)?;
         let proxy = self.proxy.check(&token, given.proxy.as_deref())?;
         let state = match (self.state, &proxy) {
@@ -69,7 +80,7 @@ impl Keys {
             (None, Some(_)) => Kept::Store,
             (given, _) => given.unwrap_or_default(),
         };
-        if broker.is_some() && proxy.is_some() {
+        if to_broker.is_some() && proxy.is_some() {
             return Err(wrong(
                 "sink: with --proxy events go to its clients: give one of the two".to_owned(),
             ));
@@ -143,11 +154,14 @@ impl Keys {
             proxy,
             runtime_dir,
             store_limit: self.store_limit,
-            sink: match (&broker, self.sink.as_deref()) {
+            sink: match (&to_broker, sink.as_deref()) {
                 (Some(_), _) => Target::None,
+                (None, None) if is_at_most_once => Target::None,
                 (None, sink) => Target::parse(sink.unwrap_or("stdout")).map_err(wrong)?,
             },
-            broker,
+            broker: to_broker,
+            copies,
+            names,
             body: self.sink_body.unwrap_or(false),
             handler: Duration::from_millis(self.handler_ms.unwrap_or(0)),
             dies_of,

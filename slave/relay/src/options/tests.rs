@@ -4,6 +4,7 @@ use baton_proxy::ProxyConfig;
 use baton_slave::{OnDeadlyEvent, SlaveConfig, Snapshots, StateCompression};
 
 use super::{values::token, *};
+use crate::sink::Target;
 
 #[test]
 fn an_unknown_key_is_named_with_its_line() {
@@ -25,6 +26,31 @@ fn what_is_given_wins_over_the_file() {
     };
     let keys = given.or(file);
     assert_eq!((keys.slot.as_deref(), keys.window), (Some("b"), Some(9)));
+}
+
+#[test]
+fn copies_are_as_many_as_are_given_and_what_nobody_confirms_is_a_copy() {
+    let of = |flags: &[&str]| {
+        let flags = [&["baton-slave", "--master", "unix:/run/socket"], flags].concat();
+        let given = Arguments::try_parse_from(&flags).map_err(|error| error.to_string())?;
+        let settings = given.keys.check(with_token());
+        let settings = settings.map_err(|error| error.to_string())?;
+        let copies = settings.copies.iter().map(|place| format!("{place:?}"));
+        Ok::<_, String>((settings.sink, copies.collect::<Vec<_>>()))
+    };
+    let (sink, copies) = of(&["--copy", "stdout", "--copy", "zmq://a:1,file:/b"]).expect("copies");
+    assert_eq!(sink, Target::Stdout);
+    let all = ["Lines(Stdout)", "Zmq(zmq://a:1)", "Lines(File(\"/b\"))"];
+    assert_eq!(copies, all);
+    let (sink, copies) = of(&["--sink", "zmq://a:1"]).expect("a sink");
+    assert_eq!((sink, copies), (Target::None, vec![all[1].to_owned()]));
+    for wrong in ["nats://a", "none", "zmq://a/b", "zmq://me:secret@a"] {
+        let error = of(&["--copy", wrong]).expect_err(wrong);
+        assert!(
+            error.contains("copy: ") && !error.contains("secret"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

@@ -157,6 +157,18 @@ impl Sink {
         }
     }
 
+    /// Queues one line that nothing waits for, unless there is no room.
+    pub(crate) fn offer(&self, line: &impl Serialize) -> bool {
+        let Some(lines) = &self.lines else {
+            return false;
+        };
+        let Ok(mut bytes) = serde_json::to_vec(line) else {
+            return false;
+        };
+        bytes.push(b'\n');
+        lines.try_send(Order::Line(bytes, None)).is_ok()
+    }
+
     /// Lines that a failing target did not take.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
