@@ -183,6 +183,14 @@ fn lag(view: &View) -> Vec<Finding> {
         let Some(lag) = slave.lag_ms else {
             continue;
         };
+        // The check of the sink says it, by what came before the window was full.
+        if slave
+            .sink
+            .as_ref()
+            .is_some_and(|sink| sink.troubled_ms.is_some())
+        {
+            continue;
+        }
         let of_slave = view
             .shards
             .iter()

@@ -147,6 +147,31 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_a_broker_is_told_by_this_check_alone() {
+        let slave = |troubled_ms| SlaveView {
+            slave: "aa".to_owned(),
+            connected: true,
+            lag_ms: Some(40_000),
+            sink: Some(Box::new(SinkView {
+                troubled_ms,
+                ..well()
+            })),
+            ..SlaveView::default()
+        };
+        let lag = |troubled_ms| {
+            let view = View {
+                slaves: vec![slave(troubled_ms)],
+                ..View::default()
+            };
+            let found = super::super::fleet::examine(&view, 0);
+            let lag = found.into_iter().find(|finding| finding.check == "lag");
+            lag.map(|finding| finding.level)
+        };
+        assert_eq!(lag(None), Some(Level::Warning), "its broker is slow");
+        assert_eq!(lag(Some(40_000)), Some(Level::Ok));
+    }
+
+    #[test]
     fn a_broker_that_is_slow_is_found() {
         let slow = |micros| {
             let mut sink = well();
