@@ -97,7 +97,8 @@ impl Fleet {
             let shard = &self.shards[*shard];
             let budget = shard.replay_budget(now, settings.replay_buffer);
             reach.budget = reach.budget.min(budget);
-            let ends = shard.away.map(|away| away.after(settings.resume_window));
+            let kept = shard.away.map(|away| away.max(shard.kept));
+            let ends = kept.map(|kept| kept.after(settings.resume_window));
             reach.ends = reach.ends.into_iter().chain(ends).min();
         }
         reach

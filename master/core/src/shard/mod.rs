@@ -80,6 +80,9 @@ pub(crate) struct Shard {
     pub(crate) rate: Rate,
     /// Since when its owner, which serves it, has no connection to the service.
     pub(crate) away: Option<Time>,
+    /// When its owner last had a connection, or sent a RESUME on one: since then the service
+    /// keeps the session.
+    pub(crate) kept: Time,
     /// Whether it had a session that is over, and has no other yet.
     pub(crate) session_lost: bool,
     /// The highest sequence of its session that its owner said it received.
@@ -145,6 +148,7 @@ impl Shard {
             refused: None,
             rate: Rate::new(),
             away: None,
+            kept: Time(Duration::ZERO),
             session_lost: false,
             received: Sequence(0),
             heard: None,

@@ -29,6 +29,7 @@ impl Ownership<'_> {
         match progress.step {
             Step::Dialling => self.gets_further(id, 0, 1),
             Step::Hello => {
+                shard.kept = now;
                 // An answer is waited for; where it has a permit, to its IDENTIFY.
                 self.permits.sent(id, self.fleet, self.settings, self.out);
                 self.gets_further(id, 0, 1);
@@ -45,6 +46,7 @@ impl Ownership<'_> {
             }
             Step::Reconnecting => {
                 shard.away.get_or_insert(now);
+                shard.kept = now;
                 // It pauses before it dials again.
                 self.gets_further(id, 0, 2);
             }

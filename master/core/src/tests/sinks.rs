@@ -88,6 +88,11 @@ fn a_shard_that_is_not_connected_any_more_is_covered_while_its_session_lasts() {
     assert_eq!(sink(&rig).covered_ms, Some(80_000), "its session");
     rig.say(A, pong(25 * SECOND, 25 * SECOND));
     assert_eq!(sink(&rig).covered_ms, Some(75_000), "its replay");
+    // It resumes the session, and reads nothing.
+    rig.wait(35 * SECOND);
+    rig.say(A, progress(0, 1, Step::Hello));
+    rig.say(A, pong(SECOND, 60 * SECOND));
+    assert_eq!(sink(&rig).covered_ms, Some(90_000), "its session, anew");
 }
 
 #[test]

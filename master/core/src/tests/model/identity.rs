@@ -316,6 +316,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         // Only what is shown depends on these.
         refused: _,
         away: _,
+        kept: _,
         session_lost: _,
         heard: _,
         alone: _,
