@@ -3,6 +3,8 @@
 
 mod chosen;
 mod copies;
+#[cfg(feature = "redis")]
+mod guilds;
 mod inspect;
 mod letters;
 mod options;
@@ -103,27 +105,33 @@ async fn run(settings: Settings, listener: Option<TcpListener>) -> Result<(), Er
     };
     let copies = Arc::new(Copies::open(settings.copies, &settings.names)?);
     let body = settings.body;
-    let copied = |bot: Arc<dyn Bot>| Slave::builder(Copying::new(bot, Arc::clone(&copies), body));
-    let builder = match (settings.proxy, relay.known(), &broker) {
-        (_, Known::Store(_) | Known::Cache(_), Some(broker)) => {
-            let sink = Arc::clone(broker);
-            copied(broker.clone()).sink(move || sink.status().report())
-        }
-        (Some(proxy), Known::Store(store), None) => {
-            let intents = settings.slave.intents.bits();
-            tracing::info!(
-                window = settings.slave.window,
-                "events that wait for a client are in this process, and Discord replays the last \
-                 ones only: if it is killed while a client is away for long, older ones are lost \
-                 (baton-master doctor warns before)"
-            );
-            let joined = Joined::start(proxy, listener, store.clone(), intents)?;
-            let joined = Arc::new(joined);
-            let clients = Arc::clone(&joined);
-            copied(joined).clients(move || clients.report())
-        }
-        (Some(_) | None, Known::Store(_) | Known::Cache(_), None) => copied(relay.clone()),
+    let mut bot: Arc<dyn Bot> = match &broker {
+        Some(broker) => Arc::clone(broker) as _,
+        None => relay.clone(),
     };
+    let mut joined = None;
+    if let (Some(proxy), Known::Store(store)) = (settings.proxy, relay.known()) {
+        let intents = settings.slave.intents.bits();
+        tracing::info!(
+            window = settings.slave.window,
+            "events that wait for a client are in this process, and Discord replays the last \
+             ones only: if it is killed while a client is away for long, older ones are lost \
+             (baton-master doctor warns before)"
+        );
+        let clients = Arc::new(Joined::start(proxy, listener, store.clone(), intents)?);
+        joined = Some(Arc::clone(&clients));
+        bot = clients;
+    }
+    if let (Some(config), Known::Store(store)) = (settings.guilds, relay.known()) {
+        bot = with_guilds(bot, store.clone(), config)?;
+    }
+    let mut builder = Slave::builder(Copying::new(bot, Arc::clone(&copies), body));
+    if let Some(sink) = broker.clone() {
+        builder = builder.sink(move || sink.status().report());
+    }
+    if let Some(joined) = joined {
+        builder = builder.clients(move || joined.report());
+    }
     let builder = builder.config(settings.slave);
     let builder = relay.known().given_to(builder);
     let _socket = match &settings.inspect {
@@ -137,6 +145,24 @@ async fn run(settings: Settings, listener: Option<TcpListener>) -> Result<(), Er
     sink.finish().await;
     copies.finish().await;
     ended
+}
+
+/// The bot, with copies of its guilds.
+#[cfg(feature = "redis")]
+fn with_guilds(
+    bot: Arc<dyn Bot>,
+    store: Guilds,
+    config: SinkConfig,
+) -> Result<Arc<dyn Bot>, Error> {
+    let copies = baton_sink::GuildCopies::new(config);
+    let copies = copies.map_err(|error| Error::Config(format!("guilds: {error}")))?;
+    Ok(Arc::new(guilds::Copied::start(bot, store, copies)))
+}
+
+/// The options refuse it.
+#[cfg(not(feature = "redis"))]
+fn with_guilds(bot: Arc<dyn Bot>, _: Guilds, _: SinkConfig) -> Result<Arc<dyn Bot>, Error> {
+    Ok(bot)
 }
 
 /// What publishes events to a broker.

@@ -190,6 +190,18 @@ struct Keys {
     /// Write the payload of each event too
     #[arg(long, env = "BATON_SINK_BODY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     sink_body: Option<bool>,
+    /// Redis or Valkey with copies of guilds for workers, as in redis://HOST:PORT; it needs
+    /// --state store. Name and certificates are the sink's
+    #[arg(
+        long,
+        env = "BATON_GUILDS",
+        value_name = "ADDRESS",
+        hide_env_values = true
+    )]
+    guilds: Option<String>,
+    /// File with which it lets this process in: USER:PASSWORD in one line
+    #[arg(long, env = "BATON_GUILDS_CREDENTIALS", value_name = "FILE")]
+    guilds_credentials: Option<PathBuf>,
     /// Let each event take so long, to see what slow handlers do [default: 0]
     #[arg(long, env = "BATON_HANDLER_MS", value_name = "MS")]
     handler_ms: Option<u64>,
@@ -270,10 +282,10 @@ pub(crate) enum Asked {
 pub(crate) fn read() -> Result<Asked, Error> {
     let given = Arguments::command().try_get_matches().and_then(|matches| {
         let by_flag = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
-        let by_flag = ["token_file", "sink", "proxy_token_file"].map(by_flag);
+        let by_flag = ["token_file", "sink", "guilds", "proxy_token_file"].map(by_flag);
         Ok((Arguments::from_arg_matches(&matches)?, by_flag))
     });
-    let (arguments, [by_flag, sink_by_flag, proxy_by_flag]) = match given {
+    let (arguments, [by_flag, sink_by_flag, guilds_by_flag, proxy_by_flag]) = match given {
         Ok(given) => given,
         Err(error) if error.use_stderr() => {
             let text = error.render().to_string();
@@ -290,7 +302,11 @@ pub(crate) fn read() -> Result<Asked, Error> {
     };
     let sink = arguments.keys.sink.as_deref();
     if let Some(sink) = sink.filter(|_| sink_by_flag) {
-        broker::without_secret(sink)?;
+        broker::without_secret("sink", sink)?;
+    }
+    let guilds = arguments.keys.guilds.as_deref();
+    if let Some(guilds) = guilds.filter(|_| guilds_by_flag) {
+        broker::without_secret("guilds", guilds)?;
     }
     let of = |variable, by_flag: bool| std::env::var(variable).ok().filter(|_| !by_flag);
     let given = Tokens {
@@ -380,6 +396,8 @@ impl Keys {
             sink_replicas: self.sink_replicas.or(file.sink_replicas),
             sink_command_ttl: self.sink_command_ttl.or(file.sink_command_ttl),
             sink_body: self.sink_body.or(file.sink_body),
+            guilds: self.guilds.or(file.guilds),
+            guilds_credentials: self.guilds_credentials.or(file.guilds_credentials),
             handler_ms: self.handler_ms.or(file.handler_ms),
             dies_of: self.dies_of,
             keeps: self.keeps,

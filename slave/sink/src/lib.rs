@@ -31,6 +31,8 @@ mod config;
 mod dispatch;
 mod envelope;
 mod error;
+#[cfg(feature = "redis")]
+mod guilds;
 mod health;
 mod inbox;
 mod letters;
@@ -44,6 +46,8 @@ mod zmq;
 #[path = "zmq_not_built.rs"]
 mod zmq;
 
+#[cfg(feature = "redis")]
+pub use self::guilds::{Change, Changed, Documents, GuildCopies, Owned};
 pub use self::{
     address::{Address, Broker},
     commands::{COMMANDS_VERSION, CommandsConfig},

@@ -1,8 +1,8 @@
 //! What is asked for of a broker.
 
-use std::fs;
+use std::{fs, path::Path};
 
-use baton_sink::{Address, Credentials, SinkConfig};
+use baton_sink::{Address, Broker, Credentials, SinkConfig};
 use baton_slave::Error;
 
 use super::{Keys, settings::DEFAULT_INTENTS};
@@ -18,22 +18,22 @@ pub(super) fn is_at_most_once(sink: &str) -> bool {
     sink.starts_with("zmq://")
 }
 
-fn wrong(error: &baton_sink::Error) -> Error {
-    Error::Config(format!("sink: {error}"))
+fn wrong(key: &str, error: &baton_sink::Error) -> Error {
+    Error::Config(format!("{key}: {error}"))
 }
 
 /// Refuses a flag that shows a secret.
-pub(super) fn without_secret(sink: &str) -> Result<(), Error> {
-    if !is_address(sink) {
+pub(super) fn without_secret(key: &str, address: &str) -> Result<(), Error> {
+    if !is_address(address) {
         return Ok(());
     }
-    let address = Address::parse(sink).map_err(|error| wrong(&error))?;
+    let address = Address::parse(address).map_err(|error| wrong(key, &error))?;
     if address.has_secret() {
-        return Err(Error::Config(
-            "sink: every user of the host sees a password on the command line: put the address \
-             into BATON_SINK or the configuration file, or give --sink-credentials FILE"
-                .to_owned(),
-        ));
+        return Err(Error::Config(format!(
+            "{key}: every user of the host sees a password on the command line: put the address \
+             into BATON_{} or the configuration file, or give --{key}-credentials FILE",
+            key.to_uppercase(),
+        )));
     }
     Ok(())
 }
@@ -56,24 +56,8 @@ impl Keys {
         let Some(sink) = self.sink.as_deref().filter(|sink| is_address(sink)) else {
             return Ok(None);
         };
-        let address = Address::parse(sink).map_err(|error| wrong(&error))?;
-        let mut config = SinkConfig::new(address);
+        let mut config = self.server("sink", sink, self.sink_credentials.as_deref())?;
         config.gateway = gateway();
-        if let Some(name) = &self.sink_name {
-            config.name.clone_from(name);
-        }
-        if let Some(path) = &self.sink_credentials {
-            let file = path.display();
-            let text = fs::read_to_string(path).map_err(|error| {
-                Error::Config(format!("sink_credentials: {file} cannot be read: {error}"))
-            })?;
-            let read = Credentials::new(&text);
-            config.credentials =
-                Some(read.map_err(|error| Error::Config(format!("sink: {file}: {error}")))?);
-        }
-        config.tls.ca.clone_from(&self.sink_ca);
-        config.tls.cert.clone_from(&self.sink_cert);
-        config.tls.key.clone_from(&self.sink_key);
         if let Some(bytes) = self.sink_bytes {
             config.bounds.bytes = bytes;
         }
@@ -87,8 +71,52 @@ impl Keys {
             config.commands.ttl = ttl;
         }
         config.commands.intents = Some(self.intents.unwrap_or(DEFAULT_INTENTS));
-        config.check().map_err(|error| wrong(&error))?;
+        config.check().map_err(|error| wrong("sink", &error))?;
         Ok(Some(config))
+    }
+
+    /// Where copies of guilds are kept; `None`: there are none.
+    pub(super) fn guilds_kept(&self) -> Result<Option<SinkConfig>, Error> {
+        let Some(address) = self.guilds.as_deref() else {
+            return Ok(None);
+        };
+        let config = self.server("guilds", address, self.guilds_credentials.as_deref())?;
+        if cfg!(not(feature = "redis")) || config.address.broker() != Broker::Redis {
+            return Err(Error::Config(
+                "guilds: copies are kept in Redis or Valkey, by a build with the feature redis: \
+                 give redis://HOST:PORT"
+                    .to_owned(),
+            ));
+        }
+        config.check().map_err(|error| wrong("guilds", &error))?;
+        Ok(Some(config))
+    }
+
+    /// A server at this address, with the sink's name and certificates.
+    fn server(
+        &self,
+        key: &str,
+        address: &str,
+        credentials: Option<&Path>,
+    ) -> Result<SinkConfig, Error> {
+        let address = Address::parse(address).map_err(|error| wrong(key, &error))?;
+        let mut config = SinkConfig::new(address);
+        if let Some(name) = &self.sink_name {
+            config.name.clone_from(name);
+        }
+        if let Some(path) = credentials {
+            let file = path.display();
+            let text = fs::read_to_string(path).map_err(|error| {
+                Error::Config(format!("{key}_credentials: {file} cannot be read: {error}"))
+            })?;
+            let read = Credentials::new(&text);
+            config.credentials =
+                Some(read.map_err(|error| Error::Config(format!("{key}: {file}: {error}")))?);
+        }
+        config.tls.ca.clone_from(&self.sink_ca);
+        config.tls.cert.clone_from(&self.sink_cert);
+        config.tls.key.clone_from(&self.sink_key);
+        Ok(config)
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) copies: Vec<Place>,
     /// What these are told of this process.
     pub(crate) names: Names,
+    /// Guilds are copied there.
+    pub(crate) guilds: Option<SinkConfig>,
     pub(crate) body: bool,
     pub(crate) handler: Duration,
     /// The file that names the event that kills this process.
@@ -65,6 +67,7 @@ impl Keys {
         let wrong = Error::Config;
         let to_broker = self.broker()?;
         let (copies, names) = self.copies()?;
+        let guilds = self.guilds_kept()?;
         let is_at_most_once = self.sink.as_deref().is_some_and(broker::is_at_most_once);
         let sink = self.sink.filter(|_| !is_at_most_once);
         let token = token(given.bot, self.token_file)?;
@@ -80,6 +83,11 @@ impl Keys {
             (None, Some(_)) => Kept::Store,
             (given, _) => given.unwrap_or_default(),
         };
+        if guilds.is_some() && state != Kept::Store {
+            return Err(wrong(
+                "guilds: what is copied comes from the store: give --state store".to_owned(),
+            ));
+        }
         if to_broker.is_some() && proxy.is_some() {
             return Err(wrong(
                 "sink: with --proxy events go to its clients: give one of the two".to_owned(),
@@ -162,6 +170,7 @@ impl Keys {
             broker: to_broker,
             copies,
             names,
+            guilds,
             body: self.sink_body.unwrap_or(false),
             handler: Duration::from_millis(self.handler_ms.unwrap_or(0)),
             dies_of,

@@ -319,3 +319,30 @@ fn the_token_is_what_is_given_or_in_the_file() {
     fs::write(&path, "\n").expect("a file");
     assert_eq!(is(None, file()), None);
 }
+
+#[test]
+fn copies_of_guilds_are_of_a_store_and_in_redis() {
+    let check = |text: &str| -> Result<Option<String>, String> {
+        let keys = parse(text).map_err(|(_, reason)| reason)?;
+        let master = Some("unix:/run/socket".to_owned());
+        let keys = Keys { master, ..keys };
+        let settings = keys.check(with_token());
+        let settings = settings.map_err(|error| error.to_string())?;
+        Ok(settings.guilds.map(|config| config.address.to_string()))
+    };
+    let refused = |text: &str| check(text).expect_err(text);
+    assert_eq!(check("state = \"store\""), Ok(None));
+    let of = |address: &str| format!("state = \"store\"\nguilds = \"{address}\"");
+    let copies = check(&of("redis://me:secret@a:1/2")).expect("a Redis");
+    let copies = copies.expect("an address");
+    assert!(
+        copies.contains("a:1") && !copies.contains("secret"),
+        "{copies}"
+    );
+    let without = refused("guilds = \"redis://a:1\"");
+    assert!(without.contains("--state store"), "{without}");
+    let other = refused(&of("nats://a:1"));
+    assert!(other.contains("give redis://"), "{other}");
+    let garbage = refused(&of("redis//a"));
+    assert!(garbage.starts_with("guilds: "), "{garbage}");
+}

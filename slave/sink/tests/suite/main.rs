@@ -5,6 +5,7 @@ mod commands;
 mod common;
 mod connector;
 mod fleet;
+mod guilds;
 mod nats;
 mod rabbit;
 mod redis;

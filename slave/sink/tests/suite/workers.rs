@@ -108,7 +108,7 @@ impl Worker {
 
     /// What it has handled.
     fn came(&self) -> Vec<Came> {
-        let text = fs::read_to_string(&self.said).unwrap_or_default();
+        let text = self.said();
         // The last one may be on its way.
         let lines = text
             .split_inclusive('\n')

@@ -114,7 +114,7 @@ fn advice(error: &RedisError) -> Option<&'static str> {
     }
 }
 
-fn client(config: &SinkConfig) -> Result<Client, Error> {
+pub(crate) fn client(config: &SinkConfig) -> Result<Client, Error> {
     let address = &config.address;
     let refused = |reason: String| Error::Refused {
         place: address.to_string(),
