@@ -34,7 +34,8 @@ const WAITING: usize = 4096;
 /// How often an address that another process has is tried.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// See the [module](self). Dropped, the address is free.
+/// A PUB socket, from which subscribers get events at most once: what finds no room on its way
+/// is dropped and counted. Dropped, the address is free.
 #[derive(Debug)]
 pub struct Zmq {
     name: String,

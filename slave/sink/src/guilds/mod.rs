@@ -57,7 +57,8 @@ pub enum Changed {
     Fenced,
 }
 
-/// Where copies of guilds are. See the [module](self).
+/// Copies of guilds in Redis or Valkey, for workers that want to know more of a guild than an
+/// event says. An owner of an older epoch overwrites nothing.
 pub struct GuildCopies {
     config: SinkConfig,
     client: Client,
