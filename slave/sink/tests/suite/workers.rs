@@ -109,14 +109,13 @@ impl Worker {
     /// What it has handled.
     fn came(&self) -> Vec<Came> {
         let text = self.said();
-        // The last one may be on its way.
-        let lines = text
-            .split_inclusive('\n')
-            .filter(|line| line.ends_with('\n'));
-        let lines = lines.map(serde_json::from_str::<Value>);
-        let lines = lines.map(|line| line.unwrap_or_else(|_| panic!("{text}")));
-        lines
-            .map(|said| Came::read(|name| Some(said[name].as_str()?.to_owned())))
+        // The last one may be on its way, and one that is killed may write no end of its line.
+        let lines = text.split_inclusive('\n');
+        let lines = lines.filter(|line| line.ends_with('\n'));
+        let said =
+            lines.flat_map(|line| serde_json::Deserializer::from_str(line).into_iter::<Value>());
+        let said = said.map(|said| said.unwrap_or_else(|_| panic!("{text}")));
+        said.map(|said| Came::read(|name| Some(said[name].as_str()?.to_owned())))
             .collect()
     }
 }

@@ -8,7 +8,10 @@
 //! A message whose answer is still to come is not published again on the same connection: a
 //! broker with an alarm reads nothing for hours, and copies would pile up before it.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -25,6 +28,9 @@ use tokio::{
 const WAITING: usize = 256;
 /// A connection on which an answer does not come for so long is given up for another one.
 const UNANSWERED: Duration = Duration::from_secs(60);
+
+/// Messages that were taken while nobody waited for the word: the oldest are forgotten first.
+const UNHEARD: usize = 4096;
 
 /// A message, and who waits for its verdict.
 pub(super) struct Order {
@@ -57,6 +63,7 @@ async fn run(channel: Channel, exchange: String, mut orders: Receiver<Order>) {
     let mut under_way = FuturesUnordered::new();
     let mut asked: HashMap<String, (oneshot::Sender<_>, Instant)> = HashMap::new();
     let mut returned = Returned::default();
+    let mut unheard = Unheard::default();
     loop {
         tokio::select! {
             order = orders.recv() => {
@@ -71,6 +78,10 @@ async fn run(channel: Channel, exchange: String, mut orders: Receiver<Order>) {
                 }
                 // Nobody waits for it any more, and it comes again.
                 if answer.is_closed() {
+                    continue;
+                }
+                if unheard.was_taken(&id) {
+                    let _ = answer.send(Ok(Verdict::Taken));
                     continue;
                 }
                 asked.insert(id.clone(), (answer, Instant::now()));
@@ -92,11 +103,33 @@ async fn run(channel: Channel, exchange: String, mut orders: Receiver<Order>) {
             }
             Some((id, confirmed)) = under_way.next(), if !under_way.is_empty() => {
                 let verdict = confirmed.map(|confirmed| returned.verdict(&id, confirmed));
-                if let Some((answer, _)) = asked.remove(&id) {
-                    let _ = answer.send(verdict);
+                if let Some((answer, _)) = asked.remove(&id)
+                    && let Err(Ok(Verdict::Taken)) = answer.send(verdict)
+                {
+                    unheard.is_taken(id);
                 }
             }
         }
+    }
+}
+
+/// Ids of messages that were taken between two tries: published again, they would be there
+/// twice.
+#[derive(Debug, Default)]
+struct Unheard(VecDeque<String>);
+
+impl Unheard {
+    fn is_taken(&mut self, id: String) {
+        if self.0.len() == UNHEARD {
+            self.0.pop_front();
+        }
+        self.0.push_back(id);
+    }
+
+    /// Says it once.
+    fn was_taken(&mut self, id: &str) -> bool {
+        let at = self.0.iter().position(|taken| taken == id);
+        at.is_some_and(|at| self.0.remove(at).is_some())
     }
 }
 
@@ -132,6 +165,17 @@ impl Returned {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_taken_while_nobody_waited_is_said_to_the_next_try_once() {
+        let mut unheard = Unheard::default();
+        for id in 0..=UNHEARD {
+            unheard.is_taken(id.to_string());
+        }
+        assert!(!unheard.was_taken("0"), "the oldest is forgotten");
+        assert!(unheard.was_taken("7"));
+        assert!(!unheard.was_taken("7"));
+    }
 
     #[test]
     fn a_message_that_came_back_is_known_whoever_carries_it() {
