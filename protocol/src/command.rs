@@ -6,22 +6,20 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
-/// Presence, voice state, members, soundboard sounds, channel info. All others are the
-/// connection's own.
-pub const OPS: [u64; 5] = [3, 4, 8, 31, 43];
 /// Bytes of a whole payload. Discord closes for more. Source: "Sending Events".
 pub const LONGEST: usize = 4096;
 /// Users of one member request. Source: "Request Guild Members".
-pub const USERS: usize = 100;
+const USERS: usize = 100;
 /// Bytes of a nonce. A longer one is left out of the answer. Source: the same.
-pub const NONCE: usize = 32;
+const NONCE: usize = 32;
 /// The intent that a list of all members needs.
 const GUILD_MEMBERS: u64 = 1 << 1;
 
 /// A command that Discord takes, as far as can be known here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// Its op, one of [`OPS`].
+    /// Its op: 3 presence, 4 voice state, 8 members, 31 soundboard sounds or 43 channel info. All
+    /// others are the connection's own.
     pub op: u64,
     /// The guilds that it is about; empty for a presence.
     pub guilds: Vec<u64>,

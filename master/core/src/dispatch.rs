@@ -109,7 +109,8 @@ impl Core {
     fn pong(&mut self, id: SlaveId, mut pong: Pong) {
         let unfinished = std::mem::take(&mut pong.unfinished);
         self.fleet.unfinished_named(id, unfinished, self.out.now);
-        let reach = self.fleet.reach(id, &self.settings, self.out.now);
+        let of_sink = pong.sink.as_ref();
+        let reach = of_sink.map(|_| self.fleet.reach(id, &self.settings, self.out.now));
         let Some(slave) = self.fleet.slaves.get_mut(&id) else {
             return;
         };
@@ -117,7 +118,7 @@ impl Core {
         slave.keeps(pong.store.take());
         slave.backlog(id, &mut self.out);
         slave.clients_fare(id, pong.clients.take(), &mut self.out);
-        slave.sink_fares(id, pong.sink.take(), reach, &mut self.out);
+        slave.sink_fares(id, pong.sink.take().zip(reach), &mut self.out);
         self.succession().heal(id, silent);
         self.succession().judge(id, pong.number);
     }

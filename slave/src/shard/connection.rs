@@ -90,8 +90,10 @@ impl Shard {
                 self.say(Said::Session(Box::new(self.ticket())));
             }
             let why = self.takes_nothing();
-            // Who takes nothing resumes its session all the same, so that Discord keeps it.
-            let full = why.is_some() && life.stage != Stage::Dialling;
+            // Who takes nothing resumes its session all the same, so that Discord keeps it. A
+            // new one would be closed with its connection, and its IDENTIFY lost.
+            let resumes = life.stage == Stage::Dialling && self.current.is_some();
+            let full = why.is_some() && !resumes;
             // What was refused is tried again once nothing else holds it up.
             let waits = self.staying.waits_until();
             let waits = waits.filter(|_| why == Some(Why::Store));

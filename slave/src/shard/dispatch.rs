@@ -115,8 +115,13 @@ impl Window {
         // After a death the ticket names nothing in doubt; what still runs here
         // from before goes on anyway.
         for (&sequence, &open) in own.into_iter().flat_map(|own| &own.open) {
-            let in_doubt = open == Open::Running || ticket.in_doubt.contains(sequence);
-            if in_doubt && !window.is_finished(sequence) {
+            let stays = match open {
+                Open::Running => true,
+                Open::Held | Open::Due(_) => ticket.in_doubt.contains(sequence),
+                // As if it had not been received: an owner since may have it in hand.
+                Open::Unseen => false,
+            };
+            if stays && !window.is_finished(sequence) {
                 window.put(sequence, Some(open));
             }
         }

@@ -349,3 +349,15 @@ fn what_no_handler_had_is_not_in_doubt_and_holds_back_what_is_finished_behind_it
     let handed_out = Receipt::HandOut(Mark::None);
     assert_eq!(receipts, [handed_out, handed_out, Receipt::StateOnly]);
 }
+
+#[test]
+fn what_was_given_back_and_is_in_hand_elsewhere_is_held_where_its_shard_comes_back() {
+    let mut own = Window::new();
+    own.receive(Sequence(5));
+    own.put_back(Sequence(5));
+    let sealed = ticket(4, &[], &[5]);
+    let mut window = Window::resumed(&sealed, Sequence(4), Some(&own), []);
+    assert_eq!(window.receive(Sequence(5)), Receipt::Hold);
+    window.finish(Sequence(5));
+    assert_eq!(window.handled(), Sequence(5));
+}

@@ -177,7 +177,7 @@ impl Gateway {
     /// not the shard: HELLO with a heartbeat interval of zero is one.
     async fn message(&mut self) -> Result<Received, Panicked> {
         poll_fn(|cx| {
-            let counted = self.counted();
+            let counted = self.writing.is_some().then(|| self.counted());
             let poll = AssertUnwindSafe(|| Pin::new(&mut self.shard).poll_next(cx));
             let polled = if mutant!("library-panics-through") {
                 poll()
@@ -188,7 +188,9 @@ impl Gateway {
                 }
             };
             self.notes_heartbeat();
-            self.notes_writing(counted, &polled);
+            if let Some(counted) = counted {
+                self.notes_writing(counted, &polled);
+            }
             let dials = matches!(self.shard.state(), ShardState::Disconnected { .. });
             if polled.is_pending() && dials && self.opened {
                 return Poll::Ready(Ok(None));

@@ -45,11 +45,13 @@ impl Fleet {
         let lost = if carries {
             let far = floor(highest, replays, false);
             let given_back = &mut kept.ticket.given_back;
-            let needed = given_back.first().map(|first| before(first).max(far));
+            let needed = given_back.first_above(far).map(before);
             let needed = needed.filter(|_| !mutant!("given-back-not-replayed"));
             let from = needed.map_or(from, |needed| from.min(needed));
             let lost = given_back.through(from);
             given_back.remove_through(from);
+            // Nobody brings it, and its next owner is not to wait for it.
+            kept.ticket.finished_above.insert_all(&lost);
             kept.ticket.replay_from = from;
             shard.began = from;
             lost
@@ -67,12 +69,12 @@ impl Fleet {
                 kept.ticket.replay_from = from;
             }
             shard.began = from;
-            out.ticket_changed(id);
             match after {
                 ResumeAfter::Death => gone,
                 ResumeAfter::Seal => given_back,
             }
         };
+        out.ticket_changed(id);
         self.events_given_up(id, &lost, out);
         self.give_up_unfinished(id, out);
     }

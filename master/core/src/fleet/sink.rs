@@ -92,8 +92,8 @@ impl Fleet {
             budget: Duration::MAX,
             ends: None,
         };
-        let sink = self.slaves.get(&id);
-        for shard in sink.into_iter().flat_map(|slave| &slave.holds) {
+        let slave = self.slaves.get(&id);
+        for shard in slave.into_iter().flat_map(|slave| &slave.holds) {
             let shard = &self.shards[*shard];
             let budget = shard.replay_budget(now, settings.replay_buffer);
             reach.budget = reach.budget.min(budget);
@@ -106,15 +106,14 @@ impl Fleet {
 }
 
 impl Slave {
-    /// It said how its sink does. `reach`: of its shards, as they are now.
+    /// It said how its sink does, and this is kept of its shards now; or that it has none.
     pub(crate) fn sink_fares(
         &mut self,
         id: SlaveId,
-        report: Option<Box<SinkReport>>,
-        reach: Reach,
+        said: Option<(Box<SinkReport>, Reach)>,
         out: &mut Out,
     ) {
-        let Some(report) = report else {
+        let Some((report, reach)) = said else {
             self.sink = None;
             return;
         };

@@ -9,7 +9,7 @@
 //!   ([`Settled`](baton_protocol::message::Settled)): finished there, or its payload, for the
 //!   next owner. This concerns events further back than a quarter of what the service replays.
 //!   An event that the bot gave back is in no process: the replay reaches back to it, up to
-//!   three quarters of what the service replays.
+//!   three quarters of what the service replays. Further back it is given up, with an alarm.
 //! - After a death, no slave has the event. It is given up, with an alarm, if it is further
 //!   back than three quarters of what the service replays: one event instead of a session. If the
 //!   shard goes back to the slave that sealed it with this event in hand, the event still

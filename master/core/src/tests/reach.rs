@@ -189,6 +189,7 @@ fn what_a_bot_gave_back_is_replayed_because_nobody_carries_it() {
     let (ticket, said) = given_back(1100);
     assert_eq!(ticket.resume_from(), Sequence(350), "750 are replayed");
     assert!(said[0].contains("event 101 of shard 0"), "{said:?}");
+    assert_eq!(ticket.finished_above, all(101, 350), "it is not waited for");
 }
 
 #[test]

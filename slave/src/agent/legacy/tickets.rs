@@ -155,7 +155,10 @@ impl LegacyAgent {
 /// The sequence behind which nothing is finished: with everything settled, the
 /// last one received.
 fn handled(ticket: &Ticket, unfinished: &SequenceRanges) -> Sequence {
-    let bound = unfinished.first().map_or(Sequence(u64::MAX), |first| {
+    // What was given back is no slave's either.
+    let open = [unfinished.first(), ticket.given_back.first()];
+    let first = open.into_iter().flatten().min();
+    let bound = first.map_or(Sequence(u64::MAX), |first| {
         Sequence(first.get().saturating_sub(1))
     });
     let finished = |ranges: &SequenceRanges| {
@@ -199,6 +202,13 @@ mod tests {
         assert_eq!(handled(&ticket, &ranges(&[8])), Sequence(7));
         assert_eq!(handled(&ticket, &ranges(&[6])), Sequence(5));
         assert_eq!(handled(&ticket, &ranges(&[6, 8])), Sequence(5));
+        let given_back = Ticket {
+            given_back: ranges(&[8]),
+            in_doubt: ranges(&[6]),
+            ..ticket.clone()
+        };
+        assert_eq!(handled(&given_back, &ranges(&[])), Sequence(7));
+        assert_eq!(handled(&given_back, &ranges(&[6])), Sequence(5));
         // Numbers need not be contiguous: none is named that was never sent.
         let gap = Ticket {
             handled: Sequence(5),

@@ -80,6 +80,34 @@ async fn a_bot_without_room_gets_nothing_more_until_it_has_some_and_nothing_is_l
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bot_without_room_gets_no_new_session_that_it_would_not_take() {
+    let crowded = Duration::from_millis(20);
+    let bot = Recorder::default();
+    let mut scene = scene_with(|config| config.timings.crowded = crowded, bot).await;
+    let refused = Fault::new(FaultName::RefuseConnect).for_ever();
+    scene.discord.fault(refused).unwrap();
+    scene.survives(Fault::new(FaultName::Op9False)).await;
+    let loss = scene.peer.wait("the loss", |message| match message {
+        ToMaster::Progress(progress) => (progress.step == Step::SessionLost).then_some(()),
+        _ => None,
+    });
+    loss.await;
+    let handle = scene.slave.bot.handle.lock().unwrap().clone();
+    let held = handle.expect("READY was handed out").hold();
+    // A dial that was under way ends, and no other begins.
+    let connects = || scene.discord.counters().total.connects;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = connects();
+    scene.discord.clear_faults();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(connects(), before);
+    drop(held);
+    scene.peer.serving(0).await;
+    scene.flows().await;
+    assert_eq!(scene.discord.counters().total.identifies, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bot_that_has_room_again_soon_keeps_its_connection() {
     let scene = scene().await;
     scene.slave.bot.does(|event| match event.sequence().get() {

@@ -80,21 +80,8 @@ async fn a_resumed_that_was_not_heard_is_no_hole_in_the_next_replay() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_ends_without_a_word_is_dialled_by_us_with_our_deadlines() {
-    let relay = Relay::new().await;
-    let mut scene = scene_with(
-        |config| {
-            let target = config
-                .gateway_url
-                .replace(format!("ws://{}", relay.address));
-            relay.lead_to(&target.unwrap());
-            // Of one dial only: the others are answered.
-            config.timings.hello = Duration::from_secs(3);
-        },
-        Recorder::default(),
-    )
-    .await;
-    crate::common::traffic(&scene.discord, 500.0);
-    scene.flows().await;
+    // Of one dial only: the others are answered.
+    let (relay, mut scene) = relayed(|config| config.timings.hello = Duration::from_secs(3)).await;
     scene.discord.fault(Fault::new(FaultName::NoHello)).unwrap();
     relay.end_all();
     scene.peer.serving(0).await;
@@ -106,19 +93,7 @@ async fn a_connection_that_ends_without_a_word_is_dialled_by_us_with_our_deadlin
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_the_socket_does_not_take_is_not_sent_and_can_be_taken_back() {
-    let relay = Relay::new().await;
-    let mut scene = scene_with(
-        |config| {
-            let target = config
-                .gateway_url
-                .replace(format!("ws://{}", relay.address));
-            relay.lead_to(&target.unwrap());
-        },
-        Recorder::default(),
-    )
-    .await;
-    crate::common::traffic(&scene.discord, 500.0);
-    scene.flows().await;
+    let (relay, mut scene) = relayed(|_| {}).await;
     let handle = scene.slave.bot.handle.lock().unwrap().clone().unwrap();
     let asks = |guild: &str| serde_json::json!({"op": 31, "d": {"guild_ids": [guild]}});
     let came = |scene: &Scene, guild: &str| {
@@ -130,11 +105,19 @@ async fn a_command_that_the_socket_does_not_take_is_not_sent_and_can_be_taken_ba
     until("it is there", || came(&scene, "1001") == 1).await;
 
     relay.stops(true);
-    // More than a socket has room for.
-    let large = handle.command(&asks(&"x".repeat(64 << 20))).unwrap();
+    // More than a socket has room for. One that the shard did not come to yet is taken back.
+    let written = async {
+        loop {
+            let large = handle.command(&asks(&"x".repeat(64 << 20))).unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if !large.withdraw() {
+                return large;
+            }
+        }
+    };
+    let large = timeout(LONG, written).await.expect("it is being written");
     let mut behind = handle.command(&asks("1002")).unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let sent = timeout(Duration::from_millis(100), behind.sent()).await;
+    let sent = timeout(Duration::from_millis(400), behind.sent()).await;
     assert!(sent.is_err(), "{sent:?}");
     assert!(!large.withdraw(), "it is being written");
     let ticket = scene.peer.seal(0, 1, LONG).await;
@@ -144,6 +127,22 @@ async fn a_command_that_the_socket_does_not_take_is_not_sent_and_can_be_taken_ba
     handle.command(&asks("1003")).unwrap().sent().await.unwrap();
     until("the next is there", || came(&scene, "1003") == 1).await;
     assert_eq!(came(&scene, "1002"), 0);
+}
+
+/// Events come to its shard through a relay.
+async fn relayed(change: impl FnOnce(&mut baton_slave::SlaveConfig)) -> (Relay, Scene) {
+    let relay = Relay::new().await;
+    let between = |config: &mut baton_slave::SlaveConfig| {
+        let target = config
+            .gateway_url
+            .replace(format!("ws://{}", relay.address));
+        relay.lead_to(&target.unwrap());
+        change(config);
+    };
+    let scene = scene_with(between, Recorder::default()).await;
+    crate::common::traffic(&scene.discord, 500.0);
+    scene.flows().await;
+    (relay, scene)
 }
 
 /// Between a slave and Discord, to end TCP without a word of the websocket.
