@@ -1,6 +1,6 @@
 // Local clients of slaves, where a slave serves some: who is there, who is behind, what is kept.
 
-import { age, byId, bytes, count, el, fill, number, short, span } from "./text.js";
+import { age, byId, bytes, count, fillNotes, fillRows, number, short, span } from "./text.js";
 
 /** A client that restarts is back sooner. */
 const SOON = 10_000;
@@ -15,13 +15,8 @@ export function showClients(status) {
   const served = status.slaves.filter((slave) => slave.clients && slave.shards);
   const box = byId("clients");
   box.hidden = served.length === 0;
-  const rows = served.map(rowOf);
-  fill(byId("client-rows").tBodies[0], JSON.stringify(rows), () =>
-    rows.map((row) => el("tr", {}, ...row.map(([text, style], at) =>
-      at === 0 ? el("th", { scope: "row" }, text) : el("td", { class: style || null }, String(text))))),
-  );
-  const notes = served.flatMap(notesOf);
-  fill(byId("client-notes"), JSON.stringify(notes), () => notes.map(([style, text]) => el("li", { class: style }, text)));
+  fillRows(byId("client-rows"), served.map(rowOf));
+  fillNotes(byId("client-notes"), served.flatMap(notesOf));
 }
 
 function rowOf({ slave, slot, clients }) {

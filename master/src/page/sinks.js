@@ -1,6 +1,6 @@
 // Brokers to which slaves publish, where a slave does: what waits, how confirms go, what is the matter.
 
-import { age, byId, count, el, fill, number, short, span } from "./text.js";
+import { age, byId, count, fillNotes, fillRows, number, short, span } from "./text.js";
 
 /** For how long Discord keeps what waits: an operator has to hurry. */
 const HURRY = 60_000;
@@ -11,13 +11,8 @@ export function showSinks(status) {
   // One without shards publishes nothing, but for what its last ones left.
   const sinks = status.slaves.filter(({ sink, shards }) => sink && (shards || sink.waiting));
   byId("sinks").hidden = sinks.length === 0;
-  const rows = sinks.map(rowOf);
-  fill(byId("sink-rows").tBodies[0], JSON.stringify(rows), () =>
-    rows.map((row) => el("tr", {}, ...row.map(([text, style], at) =>
-      at === 0 ? el("th", { scope: "row" }, text) : el("td", { class: style || null }, String(text))))),
-  );
-  const notes = sinks.flatMap(notesOf);
-  fill(byId("sink-notes"), JSON.stringify(notes), () => notes.map(([style, text]) => el("li", { class: style }, text)));
+  fillRows(byId("sink-rows"), sinks.map(rowOf));
+  fillNotes(byId("sink-notes"), sinks.flatMap(notesOf));
 }
 
 function rowOf({ slave, slot, sink }) {

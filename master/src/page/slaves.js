@@ -2,7 +2,7 @@
 
 import { colourOf } from "./glyphs.js";
 import { summary, swatch } from "./shards.js";
-import { age, byId, bytes, count, el, fill, number, rate, say, short, span } from "./text.js";
+import { age, byId, bytes, count, el, fill, fillNotes, number, rate, say, short, span } from "./text.js";
 
 // Why shards take nothing; windows are what the column means without a word.
 const full = ({ full_because: why }) => (why && why !== "window" ? ` ${why}` : "");
@@ -86,7 +86,7 @@ function slots(status) {
       notes.push(["bad", `Slave ${short(slave.slave)} cannot be reached and may serve ${count(slave.shards, "shard")}: it redials by itself. If you know that it is dead: baton-master fence ${short(slave.slave)}`]);
     }
   }
-  fill(byId("slots"), JSON.stringify(notes), () => notes.map(([style, text]) => el("li", { class: style }, text)));
+  fillNotes(byId("slots"), notes);
 }
 
 /** How old the tiles are; empty while the master answers. */

@@ -101,4 +101,17 @@ export function fill(node, key, children) {
   node.replaceChildren(...children());
 }
 
+/** Lines of a list, each as `[style, text]`. */
+export function fillNotes(list, notes) {
+  fill(list, JSON.stringify(notes), () => notes.map(([style, text]) => el("li", { class: style }, text)));
+}
+
+/** Rows of a table, each of cells as `[text, style]`; the first one names the row. */
+export function fillRows(table, rows) {
+  fill(table.tBodies[0], JSON.stringify(rows), () =>
+    rows.map((row) => el("tr", {}, ...row.map(([text, style], at) =>
+      at === 0 ? el("th", { scope: "row" }, text) : el("td", { class: style || null }, String(text))))),
+  );
+}
+
 export const byId = (id) => document.getElementById(id);
