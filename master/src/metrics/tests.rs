@@ -2,24 +2,20 @@
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::needless_update, reason = "the picture grows")]
 
+mod counts;
 mod dashboard;
+mod of_some;
 mod parsed;
 
 use baton_core::{
-    event::{DeployStep, Evidence, Losses},
-    view::{DeployView, ShardView, SinkView, SlaveView, SlotView, View},
+    event::Evidence,
+    view::{DeployView, ShardView, SlaveView, SlotView, View},
 };
-use baton_protocol::{
-    DeployId, ShardId,
-    message::{
-        Absent, Checkpoint, Clients, Failed, IdentifyRequest, Library, Progress, Refusals, Resume,
-        SinkReport, StoreRoom, Waiting,
-    },
-};
+use baton_protocol::message::{Checkpoint, StoreRoom};
 
 use self::parsed::Parsed;
 use super::*;
-use crate::{counters::Counts, news::Gap};
+use crate::counters::Counts;
 
 const SLAVE: SlaveId = SlaveId(0xa1);
 
@@ -91,18 +87,6 @@ fn parsed(metrics: &Metrics, view: &View) -> Parsed {
 
 fn told(news: News) -> Arc<Stamped> {
     Arc::new(Stamped::at(0, news))
-}
-
-fn ended(outcome: Outcome) -> Arc<Stamped> {
-    let news = News::DeployEnded {
-        deploy: DeployId(1),
-        outcome,
-        moved: 1,
-        migrating: Duration::ZERO,
-        total: Duration::ZERO,
-        losses: Losses::default(),
-    };
-    told(news)
 }
 
 #[test]
@@ -255,129 +239,6 @@ fn the_fleet_is_shown_as_it_is() {
 }
 
 #[test]
-fn clients_are_shown_where_a_slave_serves_some() {
-    let metrics = Metrics::default();
-    let mut view = view();
-    let without = parsed(&metrics, &view);
-    assert!(!without.types.keys().any(|name| name.contains("proxy")));
-    let library = |name: &str, clients| Library {
-        name: name.to_owned(),
-        clients,
-    };
-    view.slaves[0].clients = Some(Box::new(Clients {
-        listening: true,
-        libraries: vec![library("hikari", 2), library("hikari", 1)],
-        unattended: 1,
-        absent: vec![Absent {
-            away_ms: 1500,
-            ..Absent::default()
-        }],
-        kept_bytes: 10,
-        kept_limit: 100,
-        fullest_bytes: 30,
-        shard_limit: 60,
-        lost: 4,
-        waiting: vec![Waiting {
-            shard: ShardId(3),
-            events: 7,
-            bytes: 70,
-            oldest_ms: 2500,
-            full_ms: None,
-            gives_up_ms: Some(500),
-        }],
-        refused: vec![Refusals {
-            code: 4014,
-            count: 2,
-            ..Refusals::default()
-        }],
-        ..Clients::default()
-    }));
-    let parsed = parsed(&metrics, &view);
-    let slave = format!(r#"slave="{SLAVE}",slot="main",build="v \"1\"\n""#);
-    for (series, value) in [
-        (
-            format!(r#"baton_proxy_clients{{{slave},library="hikari"}}"#),
-            3.0,
-        ),
-        (format!("baton_proxy_listening{{{slave}}}"), 1.0),
-        (format!("baton_proxy_shards_without_client{{{slave}}}"), 1.0),
-        (format!("baton_proxy_away_seconds{{{slave}}}"), 1.5),
-        (format!("baton_proxy_kept_bytes{{{slave}}}"), 10.0),
-        (format!("baton_proxy_kept_share{{{slave}}}"), 0.5),
-        (format!("baton_proxy_events_lost_total{{{slave}}}"), 4.0),
-        (
-            format!(r#"baton_proxy_waiting_events{{{slave},shard="3"}}"#),
-            7.0,
-        ),
-        (
-            format!(r#"baton_proxy_waiting_bytes{{{slave},shard="3"}}"#),
-            70.0,
-        ),
-        (
-            format!(r#"baton_proxy_oldest_seconds{{{slave},shard="3"}}"#),
-            2.5,
-        ),
-        (
-            format!(r#"baton_proxy_gives_up_seconds{{{slave},shard="3"}}"#),
-            0.5,
-        ),
-        (
-            format!(r#"baton_proxy_refusals_total{{{slave},code="4014"}}"#),
-            2.0,
-        ),
-    ] {
-        assert_eq!(parsed.value(&series), value, "{series}");
-    }
-}
-
-#[test]
-fn brokers_are_shown_where_a_slave_publishes_to_one() {
-    let metrics = Metrics::default();
-    let mut view = view();
-    let without = parsed(&metrics, &view);
-    assert!(!without.types.keys().any(|name| name.contains("sink")));
-    let sink = |troubled_ms, covered_ms| SinkView {
-        report: SinkReport {
-            confirmed: 90,
-            repeats: 2,
-            retries: 7,
-            waiting: 5,
-            confirm_p50_us: 1500,
-            confirm_p99_us: 20_000,
-            refused: 3,
-            ..SinkReport::default()
-        },
-        troubled_ms,
-        covered_ms,
-    };
-    view.slaves[0].sink = Some(Box::new(sink(Some(12_500), Some(80_000))));
-    let shown = parsed(&metrics, &view);
-    let slave = format!(r#"{{slave="{SLAVE}",slot="main",build="v \"1\"\n"}}"#);
-    for (series, value) in [
-        ("sink_confirmed_total", 90.0),
-        ("sink_repeats_total", 2.0),
-        ("sink_retries_total", 7.0),
-        ("sink_waiting", 5.0),
-        ("sink_refused", 3.0),
-        ("sink_trouble_seconds", 12.5),
-        ("sink_covered_seconds", 80.0),
-        ("sink_confirm_median_seconds", 0.0015),
-        ("sink_confirm_slowest_seconds", 0.02),
-    ] {
-        let series = format!("baton_{series}{slave}");
-        assert_eq!(shown.value(&series), value, "{series}");
-    }
-    view.slaves[0].sink = Some(Box::new(sink(None, None)));
-    let well = parsed(&metrics, &view);
-    assert_eq!(
-        well.value(&format!("baton_sink_trouble_seconds{slave}")),
-        0.0
-    );
-    let covered = format!("baton_sink_covered_seconds{slave}");
-    assert!(!well.values.contains_key(&covered));
-}
-
-#[test]
 fn what_is_not_known_is_not_shown() {
     let mut view = view();
     view.identifies_left = None;
@@ -406,107 +267,6 @@ fn what_is_not_known_is_not_shown() {
         assert!(!shown, "{name}");
     }
     assert_eq!(parsed.value("baton_deploy_running"), 0.0);
-}
-
-#[test]
-fn counts_are_there_before_their_first_event_and_move_with_it() {
-    let metrics = Metrics::default();
-    let view = view();
-    let done = r#"baton_deploys_total{outcome="done"}"#;
-    assert_eq!(parsed(&metrics, &view).value(done), 0.0);
-    metrics.happened(&ended(Outcome::Done));
-    metrics.happened(&ended(Outcome::Aborted {
-        reason: String::new(),
-    }));
-    metrics.happened(&told(News::Alarm {
-        detail: String::new(),
-    }));
-    let lost = News::SessionLost {
-        shard: ShardId(0),
-        slave: SlaveId(1),
-    };
-    metrics.happened(&told(lost));
-    let said = |message| metrics.said(SLAVE, &message);
-    said(ToMaster::IdentifyRequest(IdentifyRequest {
-        cause: IdentifyCause::SessionLost,
-        ..IdentifyRequest::default()
-    }));
-    for step in [Step::Reconnecting, Step::Serving] {
-        said(ToMaster::Progress(Progress {
-            step,
-            ..Progress::default()
-        }));
-    }
-    for close_code in [4014, 4999, 0] {
-        said(ToMaster::Failed(Failed {
-            close_code,
-            ..Failed::default()
-        }));
-    }
-    metrics.sent(&ToSlave::IdentifyPermit(Default::default()));
-    metrics.sent(&ToSlave::Resume(Box::new(Resume {
-        after: ResumeAfter::Death,
-        ..Resume::default()
-    })));
-    metrics.saved(Durability::Now, Duration::from_millis(4), true);
-    metrics.saved(Durability::Now, Duration::from_millis(4), false);
-    metrics.answered(Duration::from_millis(2));
-    let parsed = parsed(&metrics, &view);
-    for (series, value) in [
-        (done, 1.0),
-        (r#"baton_deploys_total{outcome="aborted"}"#, 1.0),
-        (r#"baton_deploys_total{outcome="forced"}"#, 0.0),
-        ("baton_alarms_total", 1.0),
-        ("baton_sessions_lost_total", 1.0),
-        (
-            r#"baton_identify_requests_total{cause="session_lost"}"#,
-            1.0,
-        ),
-        (r#"baton_identify_requests_total{cause="cold"}"#, 0.0),
-        ("baton_identify_permits_total", 1.0),
-        ("baton_reconnects_total", 1.0),
-        (r#"baton_shard_failures_total{close_code="4014"}"#, 1.0),
-        (r#"baton_shard_failures_total{close_code="4013"}"#, 0.0),
-        (r#"baton_shard_failures_total{close_code="other"}"#, 1.0),
-        (r#"baton_shard_failures_total{close_code="none"}"#, 1.0),
-        (r#"baton_resumes_total{after="death"}"#, 1.0),
-        (r#"baton_resumes_total{after="seal"}"#, 0.0),
-        (r#"baton_journal_save_seconds_count{durability="now"}"#, 2.0),
-        ("baton_journal_save_failures_total", 1.0),
-        (r#"baton_link_round_trip_seconds_bucket{le="0.001"}"#, 0.0),
-        (r#"baton_link_round_trip_seconds_bucket{le="0.003"}"#, 1.0),
-        (r#"baton_link_round_trip_seconds_bucket{le="+Inf"}"#, 1.0),
-    ] {
-        assert_eq!(parsed.value(series), value, "{series}");
-    }
-}
-
-#[test]
-fn gaps_are_told_apart_by_their_way() {
-    let metrics = Metrics::default();
-    for (on, ms) in [(true, 4), (false, 400)] {
-        let length = Duration::from_millis(ms);
-        let mut stamped = Stamped::at(
-            0,
-            News::DeployStep {
-                deploy: DeployId(1),
-                step: DeployStep::Moving,
-            },
-        );
-        stamped.gap = Some(Gap { on, length });
-        metrics.happened(&Arc::new(stamped));
-    }
-    let parsed = parsed(&metrics, &view());
-    for (series, value) in [
-        (r#"baton_gap_seconds_count{way="on"}"#, 1.0),
-        (r#"baton_gap_seconds_sum{way="on"}"#, 0.004),
-        (r#"baton_gap_seconds_count{way="back"}"#, 1.0),
-        (r#"baton_gap_seconds_sum{way="back"}"#, 0.4),
-        (r#"baton_gap_seconds_bucket{le="0.002",way="on"}"#, 0.0),
-        (r#"baton_gap_seconds_bucket{le="0.005",way="on"}"#, 1.0),
-    ] {
-        assert_eq!(parsed.value(series), value, "{series}");
-    }
 }
 
 /// As `promtool check metrics` reads it.

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{MutexGuard, PoisonError, atomic::Ordering},
 };
 
@@ -28,20 +29,24 @@ impl Guilds {
     /// Opens what came, and closes what is not where the state is any more: it would take
     /// memory for nothing.
     pub(super) fn look_ahead(&self) {
-        let ahead: Vec<_> = self.ahead().keys().copied().collect();
-        for shard in ahead {
-            let own = self.shard(shard).is_some();
-            let mut ahead = self.ahead();
-            if own || ahead.get(&shard).is_some_and(|store| !store.is_there()) {
-                ahead.remove(&shard);
+        let ahead = self.ahead().clone();
+        for (shard, store) in ahead {
+            if self.shard(shard).is_some() || !store.is_there() {
+                // It is closed behind this, where no claim waits for the lock.
+                self.ahead().remove(&shard);
             }
         }
-        let dir = self.dir().filter(|_| self.stands_by());
-        let Some(dir) = dir else {
-            return;
-        };
-        let there = baton_store::shards(dir).unwrap_or_default();
-        for shard in there {
+        if let Some(dir) = self.dir() {
+            self.open_ahead(dir, baton_store::shards(dir).unwrap_or_default());
+        }
+    }
+
+    /// Opens those of these that are not open yet, as long as the process stands by.
+    pub(super) fn open_ahead(&self, dir: &Path, shards: impl IntoIterator<Item = ShardId>) {
+        for shard in shards {
+            if !self.stands_by() {
+                return;
+            }
             if self.shard(shard).is_some() || self.ahead().contains_key(&shard) {
                 continue;
             }

@@ -156,6 +156,21 @@ fn a_process_that_stands_by_has_the_states_open_before_it_claims_them_and_those_
 }
 
 #[test]
+fn a_process_that_is_given_a_shard_while_it_opens_states_ahead_opens_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let (owner, standby) = (process(dir.path()), process(dir.path()));
+    drop(owned(&owner, 3));
+    standby.stand_by(OF.fleet);
+    assert!(standby.take_ahead(OF.shard).is_some());
+    standby.stand_by(OF.fleet);
+    standby.leave(OF.shard);
+    let given = |_: &_| drop(standby.take_ahead(OF.shard));
+    let shards = [OF.shard].into_iter().inspect(given);
+    standby.open_ahead(standby.dir().unwrap(), shards);
+    assert_eq!(standby.ahead().len(), 0);
+}
+
+#[test]
 fn a_state_that_its_owner_moves_is_not_kept_open_where_it_was_by_a_process_that_stands_by() {
     let dir = tempfile::tempdir().unwrap();
     let (owner, standby) = (process(dir.path()), process(dir.path()));

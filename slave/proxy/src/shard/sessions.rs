@@ -154,32 +154,23 @@ impl Core {
         let Some(primary) = self.primary.as_ref().filter(|it| it.attached.is_some()) else {
             return false;
         };
-        self.may_say_more(primary)
-    }
-
-    /// Whether a client may yet acknowledge what it was sent.
-    fn may_say_more(&self, session: &Session) -> bool {
-        session.last_word != LastWord::Said
-            && match session.wish.says_handled {
-                true => session.greeting.is_some() && self.ring.acknowledged() < session.sent,
-                false => session.is_behind(),
+        primary.last_word != LastWord::Said
+            && match primary.wish.says_handled {
+                true => primary.greeting.is_some() && self.ring.acknowledged() < primary.sent,
+                false => primary.is_behind(),
             }
     }
 
     /// Whether a client whose session ends is waited for: what it acknowledges now does not come
     /// again in its next one.
     fn has_last_word(&mut self, key: u64) -> bool {
-        let Some(session) = self.session(key) else {
+        let Some(primary) = self.primary.as_mut().filter(|it| it.key == key) else {
             return false;
         };
-        if session.wish.mirror.is_some() || session.last_word == LastWord::Said {
-            return false;
+        if primary.last_word == LastWord::Unasked {
+            primary.last_word = LastWord::Asked(None);
         }
-        if session.last_word == LastWord::Unasked {
-            session.last_word = LastWord::Asked(None);
-        }
-        let session = self.primary.as_ref().filter(|it| it.key == key);
-        session.is_some_and(|session| self.may_say_more(session)) && !mutant!("op-9-unasked")
+        self.has_to_settle() && !mutant!("op-9-unasked")
     }
 
     /// A connection that waited to take over is gone.
@@ -382,7 +373,8 @@ impl Core {
         };
         if now - *since.get_or_insert(now) >= settle {
             primary.last_word = LastWord::Said;
-            primary.wake();
+            let key = primary.key;
+            self.looks_again(key);
         }
     }
 

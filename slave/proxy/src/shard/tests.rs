@@ -446,6 +446,22 @@ fn whose_guilds_cannot_be_made_older_any_more_has_to_begin_anew() {
 }
 
 #[test]
+fn a_shard_that_leaves_hears_that_a_client_says_nothing_more() {
+    let (now, settle) = (Instant::now(), ProxyConfig::default().timings.settle);
+    let mut core = core(now, |_| {});
+    let key = client(&mut core, &attachment(1), None);
+    push(&mut core, FIRST + 1);
+    taken(&mut core, key, 1);
+    let parting = attachment(2);
+    core.parts(Arc::clone(&parting.wake));
+    for after in [Duration::ZERO, settle / 2, settle] {
+        assert!(!core.is_at_rest() && !is_woken(&parting), "{after:?}");
+        core.tick(now + after);
+    }
+    assert!(core.is_at_rest() && is_woken(&parting));
+}
+
+#[test]
 fn a_session_ends_once_and_nobody_s_end_is_forgotten_for_it() {
     let mut core = core(Instant::now(), |_| {});
     let first = client(&mut core, &attachment(1), None);

@@ -1,8 +1,8 @@
 //! One document, where it lies or on its own.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, iter};
 
-use serde::{Serialize, Serializer, de::DeserializeOwned, ser::SerializeMap};
+use serde::{Serialize, Serializer, de::DeserializeOwned};
 
 use super::View;
 use crate::{
@@ -125,30 +125,18 @@ impl<'v> Document<'v> {
         self.doc.ids(name)
     }
 
-    /// The whole object as Discord writes it.
-    pub(crate) fn whole(self) -> Vec<u8> {
-        let mut out = Build::new(Level::OWN);
-        match self.kind.id_field() {
-            Some(field) => {
-                out.id(field, self.id);
-            }
-            None => {
-                let mut user = Build::new(Level::OWN);
-                user.id("id", self.id);
-                if let Some(known) = self.user() {
-                    copy(known, &mut user);
-                }
-                out.field("user", Doc::trusted(&user.finish()).value());
-            }
-        }
-        if let Some(guild) = self.guild.filter(|_| self.kind.names_guild()) {
-            out.id("guild_id", guild);
-        }
-        if let Some(channel) = self.channel {
-            out.id("channel_id", channel);
-        }
-        copy(self.doc, &mut out);
-        out.finish()
+    /// What the whole object has, as Discord writes it.
+    fn parts(self) -> impl Iterator<Item = (&'v str, Part<'v>)> {
+        let first = match self.kind.id_field() {
+            Some(field) => (field, Part::Id(self.id)),
+            None => ("user", Part::User(self.id, self.user())),
+        };
+        let guild = self.guild.filter(|_| self.kind.names_guild());
+        let ids = [("guild_id", guild), ("channel_id", self.channel)];
+        let ids = ids
+            .into_iter()
+            .filter_map(|(name, id)| Some((name, Part::Id(id?))));
+        iter::once(first).chain(ids).chain(besides_id(self.doc))
     }
 
     /// The whole object in a type of your own, or of `twilight-model`: `Role`, `Channel`,
@@ -159,7 +147,7 @@ impl<'v> Document<'v> {
     /// It is not of that type: a model need not know everything that Discord sends. The
     /// fields can be read all the same.
     pub fn parse<T: DeserializeOwned>(self) -> Result<T, Wrong> {
-        Doc::trusted(&self.whole()).parse()
+        Doc::trusted(&packed(self.parts())).parse()
     }
 
     /// The whole object as JSON.
@@ -182,52 +170,54 @@ impl<'v> Document<'v> {
     }
 }
 
-fn copy(doc: Doc<'_>, out: &mut Build) {
-    for (name, value) in besides_id(doc) {
-        out.field(name, value);
+/// One field of a whole object.
+enum Part<'v> {
+    Id(u64),
+    /// An object with this id, and what else is known of it.
+    User(u64, Option<Doc<'v>>),
+    Value(Value<'v>),
+}
+
+fn user<'v>(id: u64, known: Option<Doc<'v>>) -> impl Iterator<Item = (&'v str, Part<'v>)> {
+    iter::once(("id", Part::Id(id))).chain(known.into_iter().flat_map(besides_id))
+}
+
+fn besides_id(doc: Doc<'_>) -> impl Iterator<Item = (&str, Part<'_>)> {
+    let fields = doc.fields().filter(|(name, _)| *name != "id");
+    fields.map(|(name, value)| (name, Part::Value(value)))
+}
+
+fn packed<'v>(parts: impl Iterator<Item = (&'v str, Part<'v>)>) -> Vec<u8> {
+    let mut out = Build::new(Level::OWN);
+    for (name, part) in parts {
+        match part {
+            Part::Id(id) => out.id(name, id),
+            Part::User(id, known) => {
+                let user = packed(user(id, known));
+                out.field(name, Doc::trusted(&user).value())
+            }
+            Part::Value(value) => out.field(name, value),
+        };
     }
+    out.finish()
 }
 
-fn besides_id(doc: Doc<'_>) -> impl Iterator<Item = (&str, Value<'_>)> {
-    doc.fields().filter(|(name, _)| *name != "id")
-}
-
-/// The whole object, written as Discord writes it: what [`Document::whole`] packs, without
-/// packing it first.
+/// A whole object, written without packing it first.
 pub(super) struct Whole<'v>(pub(super) Document<'v>);
 
 impl Serialize for Whole<'_> {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        let it = self.0;
-        let mut object = out.serialize_map(None)?;
-        match it.kind.id_field() {
-            Some(field) => object.serialize_entry(field, &it.id.to_string())?,
-            None => object.serialize_entry("user", &WithId(it.id, it.user()))?,
-        }
-        if let Some(guild) = it.guild.filter(|_| it.kind.names_guild()) {
-            object.serialize_entry("guild_id", &guild.to_string())?;
-        }
-        if let Some(channel) = it.channel {
-            object.serialize_entry("channel_id", &channel.to_string())?;
-        }
-        for (name, value) in besides_id(it.doc) {
-            object.serialize_entry(name, &value)?;
-        }
-        object.end()
+        out.collect_map(self.0.parts())
     }
 }
 
-/// An object with its id, and what else is known of it.
-struct WithId<'v>(u64, Option<Doc<'v>>);
-
-impl Serialize for WithId<'_> {
+impl Serialize for Part<'_> {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        let mut object = out.serialize_map(None)?;
-        object.serialize_entry("id", &self.0.to_string())?;
-        for (name, value) in self.1.into_iter().flat_map(besides_id) {
-            object.serialize_entry(name, &value)?;
+        match *self {
+            Self::Id(id) => out.collect_str(&id),
+            Self::User(id, known) => out.collect_map(user(id, known)),
+            Self::Value(value) => value.serialize(out),
         }
-        object.end()
     }
 }
 
