@@ -14,7 +14,7 @@ use baton_protocol::message::SinkReport;
 use tokio::sync::watch;
 
 use self::times::Times;
-use crate::commands::post::Counts;
+use crate::commands::Counts;
 
 /// How often a broker that takes nothing is said to take nothing.
 const REMINDER: Duration = Duration::from_secs(30);

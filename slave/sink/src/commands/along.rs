@@ -16,6 +16,9 @@ pub(crate) struct Along {
     /// When all members of a guild were last asked for, in milliseconds of Unix time.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) asked: BTreeMap<u64, u64>,
+    /// Commands that were written and settled, at a broker that confirms no acknowledgement.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) settled: Vec<String>,
     /// Commands that were written and are not known to be settled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) written: Vec<String>,
@@ -34,7 +37,7 @@ impl Along {
         serde_json::from_str(text).unwrap_or_default()
     }
 
-    /// As text; if it is too much, without what is oldest of it.
+    /// As text; if it is too much, without what matters least and is oldest.
     pub(crate) fn text(mut self) -> String {
         if self == Self::default() {
             return String::new();
@@ -43,6 +46,10 @@ impl Along {
             let text = serde_json::to_string(&self).unwrap_or_default();
             if text.len() <= MOST {
                 return text;
+            }
+            if !self.settled.is_empty() {
+                self.settled.remove(0);
+                continue;
             }
             if !is_nothing(&self.stands) {
                 // Then it is not known, and is written again.
@@ -69,10 +76,16 @@ mod tests {
         assert_eq!(Along::read("other"), Along::default());
         let mut along = Along {
             asked: (1..=10).map(|guild| (guild << 22, 100 + guild)).collect(),
+            settled: vec!["baton:40".to_owned()],
             written: vec!["baton:41".to_owned()],
             stands: serde_json::from_str(r#"{"presence":{"status":"idle"}}"#).expect("one"),
         };
         assert_eq!(Along::read(&along.clone().text()), along);
+        along.settled = (0..100).map(|number| format!("{number:040}")).collect();
+        let came = Along::read(&along.clone().text());
+        assert_eq!(came.settled.last(), along.settled.last());
+        assert!(came.settled.len() < 100);
+        assert_eq!((&came.asked, &came.stands), (&along.asked, &along.stands));
         along.asked = (1..=500).map(|guild| (guild << 22, guild)).collect();
         let text = along.clone().text();
         assert!(text.len() <= MOST);

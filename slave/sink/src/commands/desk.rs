@@ -5,24 +5,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use baton_protocol::command::{Command, LONGEST};
+use baton_protocol::command::Command;
 use baton_slave::ShardId;
-use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
 use super::{
-    COMMANDS_VERSION, CommandsConfig, Payload, Taken,
+    COMMANDS_VERSION, CommandsConfig, Keep, Taken,
     along::Along,
-    control::{self, Control, Stands},
+    control::{Control, Stands},
+    said::{Said, said},
     shard_of,
+    written::Written,
 };
 
 /// Commands of a shard that are in hand; the others wait at the broker.
 const HELD: usize = 16;
 /// All members of a guild may be asked for once in it. Source: "Request Guild Members".
 const ALL_MEMBERS: Duration = Duration::from_secs(30);
-/// Commands that were written and not settled, of which so many are remembered.
-const REMEMBERED: usize = 64;
 
 /// The commands of a shard that are in hand.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ pub(crate) struct Desk<L> {
     waiting: VecDeque<Held<L>>,
     /// When all members of a guild were last asked for.
     asked: BTreeMap<u64, Instant>,
-    written: VecDeque<String>,
+    written: Written,
     stands: Stands,
 }
 
@@ -90,41 +89,6 @@ pub(crate) enum Verdict {
     Refused(String),
 }
 
-/// What a worker says.
-#[derive(Debug)]
-pub(crate) enum Said<'p> {
-    Command(Payload<'p>),
-    Control(Control),
-}
-
-/// Reads what a broker handed out.
-pub(crate) fn said(bytes: &[u8]) -> Result<Said<'_>, String> {
-    #[derive(Deserialize)]
-    struct ToUs {
-        #[serde(rename = "control")]
-        _control: IgnoredAny,
-    }
-    let has = bytes.len();
-    let most = |most: usize, whose: &str| {
-        let is_more = has > most;
-        is_more.then(|| format!("it has {has} bytes, and {whose} at most {most}"))
-    };
-    if let Some(error) = most(control::LONGEST, "a control message has") {
-        return Err(error);
-    }
-    if serde_json::from_slice::<ToUs>(bytes).is_ok() {
-        return Control::read(bytes).map(Said::Control);
-    }
-    if let Some(error) = most(LONGEST, "Discord takes") {
-        return Err(error);
-    }
-    let payload = serde_json::from_slice(bytes).map_err(|error| {
-        let why = error.to_string();
-        format!("it is no payload of the gateway, as in {{\"op\":8,\"d\":{{...}}}}: {why}")
-    });
-    payload.map(Said::Command)
-}
-
 impl<L> Desk<L> {
     pub(crate) fn new(shard: ShardId, config: CommandsConfig, stands: Stands) -> Self {
         Self {
@@ -133,7 +97,7 @@ impl<L> Desk<L> {
             config,
             waiting: VecDeque::new(),
             asked: BTreeMap::new(),
-            written: VecDeque::new(),
+            written: Written::default(),
         }
     }
 
@@ -145,9 +109,7 @@ impl<L> Desk<L> {
                 self.asked.insert(guild, at);
             }
         }
-        for id in along.written {
-            self.remember(id);
-        }
+        self.written.goes_on_from(along.settled, along.written, now);
         self.stands.with(|standing| {
             if along.stands.session == standing.session {
                 *standing = along.stands;
@@ -164,9 +126,11 @@ impl<L> Desk<L> {
             let at = unix_ms.saturating_sub(ago(*at).unwrap_or(u64::MAX));
             (*guild, at)
         });
+        let (settled, written) = self.written.along(now);
         Along {
             asked: asked.collect(),
-            written: self.written.iter().cloned().collect(),
+            settled,
+            written,
             stands: self.stands.with(|standing| standing.known()),
         }
     }
@@ -189,7 +153,11 @@ impl<L> Desk<L> {
         let name = taken.wishes.id.clone();
         let name = name.map(|name| name.chars().take(128).collect());
         let mut op = None;
-        let is_known = taken.is_again && taken.id.as_ref().is_some_and(|id| self.knows(id));
+        let is_known = taken.is_again
+            && taken
+                .id
+                .as_ref()
+                .is_some_and(|id| self.written.knows(id, now));
         let verdict = if is_known && !mutant!("written-again") {
             Verdict::Written
         } else {
@@ -418,15 +386,22 @@ impl<L> Desk<L> {
         times.min()
     }
 
-    /// It was written. `None`: more may be to be written for it. And whether what goes along
-    /// has changed.
-    pub(crate) fn wrote(&mut self, mut held: Held<L>, now: Instant) -> (Option<Settled<L>>, bool) {
+    /// It was written. `is_ours`: its letter is not on its way to come again. `None`: it is, or
+    /// more may be to be written for it. And whether what goes along has changed.
+    pub(crate) fn wrote(
+        &mut self,
+        mut held: Held<L>,
+        is_ours: bool,
+        now: Instant,
+    ) -> (Option<Settled<L>>, bool) {
         let before = self.stands.with(|standing| standing.clone());
         self.stands.with(|standing| standing.is_written(&held.json));
         let stands_otherwise = self.stands.with(|standing| *standing != before);
         if let Kind::Control(_, written) = &mut held.kind {
             *written += 1;
-            self.waiting.push_front(held);
+            if is_ours {
+                self.waiting.push_front(held);
+            }
             return (None, stands_otherwise);
         }
         if let Some(guild) = held.all_of {
@@ -434,31 +409,21 @@ impl<L> Desk<L> {
             self.asked.insert(guild, now);
         }
         if let Some(id) = &held.id {
-            self.remember(id.clone());
+            self.written.remember(id.clone());
         }
         let goes_along = held.all_of.is_some() || stands_otherwise;
-        (Some(held.settled(Verdict::Written)), goes_along)
+        let settled = is_ours.then(|| held.settled(Verdict::Written));
+        (settled, goes_along)
     }
 
-    /// The broker knows what became of it.
-    pub(crate) fn is_settled(&mut self, id: &str) {
-        self.written.retain(|written| written != id);
+    /// The broker was told what became of it.
+    pub(crate) fn is_settled(&mut self, id: &str, keep: Keep, now: Instant) {
+        self.written.is_settled(id, keep, now);
     }
 
     /// What is in hand and not written: the broker has it.
     pub(crate) fn give_back(&mut self) -> Vec<L> {
         self.waiting.drain(..).map(|held| held.letter).collect()
-    }
-
-    fn knows(&self, id: &str) -> bool {
-        self.written.iter().any(|written| written == id)
-    }
-
-    fn remember(&mut self, id: String) {
-        if self.written.len() == REMEMBERED {
-            self.written.pop_front();
-        }
-        self.written.push_back(id);
     }
 
     fn forget_asked(&mut self, now: Instant) {

@@ -120,11 +120,22 @@ pub(crate) fn since(unix_ms: u64) -> Duration {
     now.saturating_sub(Duration::from_millis(unix_ms))
 }
 
+/// What is to be kept of a letter that was settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// It does not come again, or one with its id may be another one.
+    Nothing,
+    /// Its id: the broker confirms no acknowledgement, and may hand it out again.
+    Id,
+}
+
 /// One that is in hand here. Dropped, it is the broker's to say when it is handed out again.
 pub(crate) trait Letter: Send + Sync + 'static {
-    /// It is done with: a refused one goes to the dead letters first. Gives why it is not done
-    /// with.
-    fn settle(self, how: Settlement) -> impl Future<Output = Result<(), String>> + Send;
+    /// It is done with: a refused one goes to the dead letters first.
+    ///
+    /// # Errors
+    /// Why it is not done with.
+    fn settle(self, how: Settlement) -> impl Future<Output = Result<Keep, String>> + Send;
 
     /// It is still in hand.
     fn keep(&self) -> impl Future<Output = ()> + Send;

@@ -8,7 +8,10 @@
 //! | read | for |
 //! |---|---|
 //! | `desk` | what is written when, what is refused and why: pure, with the time as an input |
+//! | `written` | what was written and may be handed out again |
 //! | `post` | the task of a shard: the broker's queue, the desk and the shard |
+//! | `posts` | which shards are here, and their tasks |
+//! | `said` | what a worker says, and which shards it is for |
 //! | `letter` | what a broker hands out, and how it is settled there |
 //! | `control` | what a worker says to publishers themselves |
 //! | `along` | what the next owner has to know |
@@ -22,15 +25,18 @@ pub(crate) mod control;
 pub(crate) mod desk;
 pub(crate) mod letter;
 pub(crate) mod post;
+mod posts;
+mod said;
+mod written;
 
 use std::time::Duration;
 
 use baton_slave::ShardId;
-use serde::Deserialize;
 
 pub(crate) use self::{
-    letter::{Letter, Queue, Queues, Settlement, Taken, Wishes},
-    post::Posts,
+    letter::{Keep, Letter, Queue, Queues, Settlement, Taken, Wishes},
+    posts::{Counts, Posts},
+    said::shards_for,
 };
 
 /// The version of what workers send. A new field does not change it.
@@ -66,55 +72,4 @@ impl Default for CommandsConfig {
 pub(crate) fn shard_of(guild: u64, shards: u32) -> ShardId {
     let shard = (guild >> 22) % u64::from(shards.max(1));
     ShardId(u32::try_from(shard).unwrap_or(0))
-}
-
-/// A payload of the gateway.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Payload<'p> {
-    pub(crate) op: u64,
-    #[serde(borrow)]
-    pub(crate) d: &'p serde_json::value::RawValue,
-}
-
-/// Which shards a command is for that names none: that of its guild, or each of them.
-///
-/// # Errors
-/// Why that cannot be said.
-pub(crate) fn shards_for(payload: &[u8], shards: u32) -> Result<Vec<ShardId>, String> {
-    let all = || (0..shards).map(ShardId).collect();
-    let desk::Said::Command(payload) = desk::said(payload)? else {
-        return Ok(all());
-    };
-    let command = baton_protocol::command::Command::read(payload.op, payload.d.get(), u64::MAX);
-    let command = command.map_err(|wrong| wrong.to_string())?;
-    let mut shard_of = command.guilds.iter().map(|guild| shard_of(*guild, shards));
-    let Some(shard) = shard_of.next() else {
-        return Ok(all());
-    };
-    match shard_of.find(|other| *other != shard) {
-        None => Ok(vec![shard]),
-        Some(other) => Err(format!(
-            "its guilds are of more than one shard ({shard} and {other}): send a command to each"
-        )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_finds_its_shard_by_its_guild_and_one_of_no_guild_goes_to_each() {
-        let guild = |number: u64| (number << 22) + 5;
-        let asks = |ids: &[u64]| format!(r#"{{"op":31,"d":{{"guild_ids":{ids:?}}}}}"#);
-        let found = |payload: &str| shards_for(payload.as_bytes(), 4);
-        assert_eq!(found(&asks(&[guild(6)])), Ok(vec![ShardId(2)]));
-        assert_eq!(found(&asks(&[guild(6), guild(2)])), Ok(vec![ShardId(2)]));
-        let split = found(&asks(&[guild(6), guild(1)])).expect_err("two shards");
-        assert!(split.contains("(2 and 1)"), "{split}");
-        let everywhere = Ok((0..4).map(ShardId).collect());
-        assert_eq!(found(r#"{"op":3,"d":{"status":"idle"}}"#), everywhere);
-        assert_eq!(found(r#"{"control":"status"}"#), everywhere);
-        assert!(found("[").is_err() && found(r#"{"op":2,"d":{}}"#).is_err());
-    }
 }

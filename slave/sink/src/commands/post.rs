@@ -5,36 +5,32 @@
 //! is taken back before the ticket is made, so the next owner writes it, and this one does not.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     future::pending,
     pin::{Pin, pin},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use baton_slave::{Event, Receipt, Settling, ShardHandle, ShardId};
+use baton_slave::{Receipt, Settling, ShardHandle};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde_json::value::RawValue;
 use tokio::{
     sync::oneshot,
-    task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
-    CommandsConfig, Letter, Queue, Queues, Settlement, Taken,
+    Counts, Keep, Letter, Queue, Queues, Settlement, Taken,
     along::Along,
-    control::{self, Stands},
-    desk::{Desk, Held, Settled},
+    control,
+    desk::{Desk, Held, Settled, Verdict},
 };
 
 /// How often a queue that cannot be opened is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 /// A shard whose session is not known yet is looked at again after this.
-const LOOK: Duration = Duration::from_millis(50);
+pub(super) const LOOK: Duration = Duration::from_millis(50);
 /// A shard whose queue is full is given the next command after this.
 const FULL: Duration = Duration::from_millis(250);
 /// How long a ticket waits for the broker to hear what is given back: in its order, if it hears
@@ -42,102 +38,6 @@ const FULL: Duration = Duration::from_millis(250);
 const AT_ONCE: Duration = Duration::from_millis(100);
 /// How long the broker may take to hear the last words of a shard that left.
 const FAREWELL: Duration = Duration::from_secs(10);
-
-/// What is said of commands. The counts begin with the process.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) written: AtomicU64,
-    pub(crate) refused: AtomicU64,
-}
-
-/// The tasks of the shards that are here.
-pub(crate) struct Posts {
-    begins: Begins,
-    now: Mutex<Now>,
-}
-
-type Begins =
-    Box<dyn Fn(ShardHandle, Stands, oneshot::Receiver<Settling>, &mut JoinSet<()>) + Send + Sync>;
-
-#[derive(Default)]
-struct Now {
-    /// Says to the task of a shard that it leaves, and what stands of its session.
-    here: BTreeMap<ShardId, (oneshot::Sender<Settling>, Stands)>,
-    tasks: JoinSet<()>,
-}
-
-impl Posts {
-    pub(crate) fn new<Q: Queues>(
-        queues: &Arc<Q>,
-        config: CommandsConfig,
-        counts: &Arc<Counts>,
-    ) -> Self {
-        let (queues, counts) = (Arc::clone(queues), Arc::clone(counts));
-        let sorts = AtomicBool::new(false);
-        Self {
-            begins: Box::new(move |handle, stands, leaves, tasks| {
-                let (queues, counts) = (Arc::clone(&queues), Arc::clone(&counts));
-                if !sorts.swap(true, Ordering::Relaxed) {
-                    tasks.spawn(sort(Arc::clone(&queues), handle.clone()));
-                }
-                let desk = Desk::new(handle.shard(), config, stands);
-                tasks.spawn(Post::run(handle, queues, desk, counts, leaves));
-            }),
-            now: Mutex::default(),
-        }
-    }
-
-    /// The shard is here.
-    pub(crate) fn comes(&self, handle: &ShardHandle) {
-        // A panic leaves it as it was.
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = &mut *now;
-        if let Some((leaves, stands)) = now.here.get(&handle.shard())
-            && !leaves.is_closed()
-        {
-            // A session that begins here has nothing.
-            return stands.is_of(&handle.session());
-        }
-        while now.tasks.try_join_next().is_some() {}
-        let (leaves, told) = oneshot::channel();
-        let stands = Stands::default();
-        stands.is_of(&handle.session());
-        now.here.insert(handle.shard(), (leaves, stands.clone()));
-        (self.begins)(handle.clone(), stands, told, &mut now.tasks);
-    }
-
-    /// An event came.
-    pub(crate) fn hears(&self, event: &Event, handle: &ShardHandle) {
-        if event.kind() != "VOICE_STATE_UPDATE" {
-            return;
-        }
-        let stands = {
-            let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-            now.here
-                .get(&handle.shard())
-                .map(|(_, stands)| stands.clone())
-        };
-        if let (Some(stands), Ok(d)) = (stands, event.data()) {
-            stands.hears(d, handle);
-        }
-    }
-
-    /// The shard leaves. The ticket waits until what is not written is taken back.
-    pub(crate) fn leaves(&self, handle: &ShardHandle, settling: Settling) {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((leaves, _)) = now.here.remove(&handle.shard()) {
-            // Its task has ended: nothing is with the shard.
-            let _ = leaves.send(settling);
-        }
-    }
-}
-
-async fn sort<Q: Queues>(queues: Arc<Q>, handle: ShardHandle) {
-    while handle.shard_count() == 0 {
-        sleep(LOOK).await;
-    }
-    queues.sort(handle.shard_count()).await;
-}
 
 fn unix_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -148,12 +48,12 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// Letters on their way back: which it was, and whether the broker knows.
+/// Letters on their way back: which it was, and what is to be kept of it.
 type Settlements =
-    FuturesUnordered<Pin<Box<dyn Future<Output = (Option<String>, Result<(), String>)> + Send>>>;
+    FuturesUnordered<Pin<Box<dyn Future<Output = (Option<String>, Result<Keep, String>)> + Send>>>;
 
 /// See the [module](self).
-struct Post<L> {
+pub(super) struct Post<L> {
     handle: ShardHandle,
     desk: Desk<L>,
     counts: Arc<Counts>,
@@ -173,7 +73,7 @@ enum Over {
 }
 
 impl<L: Letter> Post<L> {
-    async fn run<Q: Queues<Queue: Queue<Letter = L>>>(
+    pub(super) async fn run<Q: Queues<Queue: Queue<Letter = L>>>(
         handle: ShardHandle,
         queues: Arc<Q>,
         desk: Desk<L>,
@@ -278,10 +178,14 @@ impl<L: Letter> Post<L> {
 
     /// `settling`: the shard leaves, and may be back already.
     fn tell_along(&mut self, settling: Option<&Settling>) {
-        let along = self.desk.along(now(), unix_ms()).text();
+        let mut along = self.desk.along(now(), unix_ms());
         let told = match settling {
-            Some(settling) => settling.takes_along(&along),
-            None => self.handle.set_luggage(&along),
+            Some(settling) => settling.takes_along(&along.text()),
+            None => {
+                // It would make each change long, and few of them come again.
+                along.settled.clear();
+                self.handle.set_luggage(&along.text())
+            }
         };
         if let Err(error) = told {
             tracing::error!(shard = %self.handle.shard(), %error, "what was written is not told along");
@@ -329,8 +233,8 @@ impl<L: Letter> Post<L> {
                 }
                 Some((id, done)) = self.settlements.next(), if !self.settlements.is_empty() => {
                     match (id, done) {
-                        (Some(id), Ok(())) => self.desk.is_settled(&id),
-                        (None, Ok(())) => {}
+                        (Some(id), Ok(keep)) => self.desk.is_settled(&id, keep, now()),
+                        (None, Ok(_)) => {}
                         (_, Err(reason)) => return Over::Lost(reason),
                     }
                 }
@@ -369,10 +273,15 @@ impl<L: Letter> Post<L> {
         due.min().map(Instant::from_std)
     }
 
-    /// One that the shard has already is the same once more: `None`.
+    /// One that the shard has already is the same once more: `None`. Not every id is a name: of
+    /// two that look the same both are to be written.
     fn is_another(&mut self, taken: Taken<L>) -> Option<Taken<L>> {
         match &mut self.writing {
-            Some((held, _, is_ours)) if taken.id.is_some() && held.id == taken.id => {
+            Some((held, _, is_ours))
+                if taken.id.is_some()
+                    && held.id == taken.id
+                    && (taken.is_again || !*is_ours || mutant!("same-bytes-same-command")) =>
+            {
                 held.letter = taken.letter;
                 *is_ours = true;
                 None
@@ -406,8 +315,8 @@ impl<L: Letter> Post<L> {
 
     fn wrote(&mut self, held: Held<L>, is_ours: bool) {
         self.counts.written.fetch_add(1, Ordering::Relaxed);
-        let (settled, goes_along) = self.desk.wrote(held, now());
-        if let Some(settled) = settled.filter(|_| is_ours) {
+        let (settled, goes_along) = self.desk.wrote(held, is_ours, now());
+        if let Some(settled) = settled {
             self.settle(settled);
         }
         if goes_along {
@@ -417,7 +326,7 @@ impl<L: Letter> Post<L> {
 
     /// What a desk settled without the shard.
     fn settles(&mut self, settled: Settled<L>) {
-        if let super::desk::Verdict::Refused(reason) = &settled.verdict {
+        if let Verdict::Refused(reason) = &settled.verdict {
             self.counts.refused.fetch_add(1, Ordering::Relaxed);
             tracing::info!(shard = %self.handle.shard(), op = settled.op, reason, "a command of a worker is refused");
         }
@@ -478,3 +387,7 @@ async fn until(deadline: Option<Instant>) {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

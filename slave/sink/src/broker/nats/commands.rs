@@ -21,7 +21,7 @@ use tokio::{
 
 use super::Nats;
 use crate::commands::{
-    CommandsConfig, Letter, Queue, Queues, Settlement, Taken, Wishes,
+    CommandsConfig, Keep, Letter, Queue, Queues, Settlement, Taken, Wishes,
     letter::{is_place, since},
     shards_for,
 };
@@ -170,7 +170,10 @@ impl Queues for Nats {
                         let letter = taken.letter;
                         let done = match self.sorts(&letter.message, shards).await {
                             Ok(()) => letter.message.double_ack().await.map_err(|e| e.to_string()),
-                            Err(reason) => letter.settle(Settlement::of_no_shard(reason)).await,
+                            Err(reason) => letter
+                                .settle(Settlement::of_no_shard(reason))
+                                .await
+                                .map(|_| ()),
                         };
                         if let Err(error) = done {
                             tracing::debug!(error, "a command comes again");
@@ -294,7 +297,7 @@ impl InHand {
 }
 
 impl Letter for InHand {
-    async fn settle(self, how: Settlement) -> Result<(), String> {
+    async fn settle(self, how: Settlement) -> Result<Keep, String> {
         let headers = self.message.headers.clone().unwrap_or_default();
         if let Some(reason) = how.reason() {
             let from = self.message.subject.to_string();
@@ -314,7 +317,7 @@ impl Letter for InHand {
             // Who asked may be gone.
             let _ = client.publish(place, how.answer().into()).await;
         }
-        Ok(())
+        Ok(Keep::Nothing)
     }
 
     async fn keep(&self) {

@@ -24,7 +24,7 @@ use super::{
     declare::{dead, number, text},
 };
 use crate::commands::{
-    Letter, Queue, Queues, Settlement, Taken, Wishes,
+    Keep, Letter, Queue, Queues, Settlement, Taken, Wishes,
     letter::{is_place, since},
     shards_for,
 };
@@ -172,7 +172,9 @@ impl Rabbit {
                     }
                     letter.ack().await?;
                 }
-                Err(reason) => letter.settle(Settlement::of_no_shard(reason)).await?,
+                Err(reason) => {
+                    letter.settle(Settlement::of_no_shard(reason)).await?;
+                }
             }
         }
     }
@@ -298,7 +300,7 @@ impl InHand {
 }
 
 impl Letter for InHand {
-    async fn settle(self, how: Settlement) -> Result<(), String> {
+    async fn settle(self, how: Settlement) -> Result<Keep, String> {
         let name = self.rabbit.config.name.clone();
         let answer = self.wishes().answer;
         if let Some(reason) = how.reason() {
@@ -325,7 +327,13 @@ impl Letter for InHand {
                 .publish("", &place, told, how.answer().as_bytes())
                 .await;
         }
-        Ok(())
+        // An acknowledgement is lost with its connection, or with a broker that has not written
+        // it down. What its worker did not name is known by its bytes, and those may be sent
+        // again.
+        Ok(match properties.message_id() {
+            Some(_) => Keep::Id,
+            None => Keep::Nothing,
+        })
     }
 
     async fn keep(&self) {}

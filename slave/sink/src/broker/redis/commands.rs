@@ -18,7 +18,7 @@ use tokio::{sync::Notify, time::sleep};
 
 use super::Redis;
 use crate::commands::{
-    Letter, Queue, Queues, Settlement, Taken, Wishes, letter::is_place, shards_for,
+    Keep, Letter, Queue, Queues, Settlement, Taken, Wishes, letter::is_place, shards_for,
 };
 
 /// Commands that are fetched at once.
@@ -306,7 +306,7 @@ impl InHand {
 }
 
 impl Letter for InHand {
-    async fn settle(self, how: Settlement) -> Result<(), String> {
+    async fn settle(self, how: Settlement) -> Result<Keep, String> {
         let name = &self.redis.config.name;
         let mut all = redis::pipe();
         all.atomic();
@@ -333,7 +333,8 @@ impl Letter for InHand {
         }
         let (mut connection, number) = self.redis.connection()?;
         let done: Result<(), RedisError> = all.query_async(&mut connection).await;
-        done.map_err(|error| self.redis.fails(&error, number))
+        done.map(|()| Keep::Nothing)
+            .map_err(|error| self.redis.fails(&error, number))
     }
 
     async fn keep(&self) {}

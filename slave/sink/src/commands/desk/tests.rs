@@ -50,7 +50,7 @@ fn letters(desk: &mut Desk<u32>, now: Instant) -> Vec<u32> {
     let next = std::iter::from_fn(|| {
         let held = desk.next(now, true, SHARDS)?;
         let letter = held.letter;
-        desk.wrote(held, now);
+        desk.wrote(held, true, now);
         Some(letter)
     });
     next.collect()
@@ -150,7 +150,7 @@ fn of_two_that_ask_for_all_members_at_once_the_second_is_told_when_to_ask_again(
     assert!(desk.take(all_of(1, 1), SHARDS, now).is_none());
     assert!(desk.take(all_of(2, 1), SHARDS, now).is_none());
     let first = desk.next(now + S, true, SHARDS).unwrap();
-    let (_, goes_along) = desk.wrote(first, now + S);
+    let (_, goes_along) = desk.wrote(first, true, now + S);
     assert!(goes_along);
     let refused = desk.refused(now + S);
     assert_eq!(refused.len(), 1);
@@ -168,11 +168,11 @@ fn the_next_owner_keeps_the_rule_and_writes_nothing_again() {
     assert!(old.take(joins(2, 1), SHARDS, now).is_none());
     assert!(old.take(joins(3, 1), SHARDS, now).is_none());
     let first = old.next(now, true, SHARDS).unwrap();
-    old.wrote(first, now);
+    old.wrote(first, true, now);
     let second = old.next(now, true, SHARDS).unwrap();
-    old.wrote(second, now);
+    old.wrote(second, true, now);
     // The broker has heard of one of them.
-    old.is_settled("1");
+    old.is_settled("1", Keep::Nothing, now);
     assert_eq!(old.give_back(), [3]);
     let along = old.along(now + 5 * S, unix + 5000);
 
@@ -208,13 +208,13 @@ fn a_worker_that_starts_is_answered_when_its_shard_serves_and_what_it_wants_stan
     assert!(desk.told(false, SHARDS, &status).is_empty());
     let held = desk.next(now, false, SHARDS).unwrap();
     assert_eq!(held.letter, 2);
-    desk.wrote(held, now);
+    desk.wrote(held, true, now);
     assert!(desk.next(now, false, SHARDS).is_none() && desk.has_starters());
     for what in [r#""op":3"#, r#""op":4"#] {
         assert!(desk.told(true, SHARDS, &status).is_empty());
         let held = desk.next(now, true, SHARDS).unwrap();
         assert!(held.json.contains(what), "{}", held.json);
-        assert!(desk.wrote(held, now).0.is_none());
+        assert!(desk.wrote(held, true, now).0.is_none());
     }
     assert!(desk.next(now, true, SHARDS).is_none());
     let told = desk.told(true, SHARDS, &status);
@@ -235,4 +235,25 @@ fn a_worker_that_starts_is_answered_when_its_shard_serves_and_what_it_wants_stan
     next.goes_on_from(along, now, 0);
     assert!(next.take(taken(5, &text), SHARDS, now).is_none());
     assert_eq!(next.told(true, SHARDS, &status).len(), 1);
+}
+
+#[test]
+fn what_was_written_while_its_letter_was_on_its_way_to_come_again_is_in_hand_once() {
+    let (mut desk, now) = (desk(), Instant::now());
+    let start = r#"{"control":"start","want":{"presence":{"status":"idle"}}}"#;
+    assert!(desk.take(taken(1, start), SHARDS, now).is_none());
+    assert!(desk.take(joins(2, 1), SHARDS, now).is_none());
+    for letter in [1, 2] {
+        let held = desk.next(now, true, SHARDS).unwrap();
+        assert_eq!(held.letter, letter);
+        assert!(desk.wrote(held, false, now).0.is_none());
+    }
+    assert_eq!(desk.give_back(), [0; 0]);
+    let mut again = joins(3, 1);
+    (again.id, again.is_again) = (Some("2".to_owned()), true);
+    let settled = desk.take(again, SHARDS, now).unwrap();
+    assert_eq!((settled.letter, settled.verdict), (3, Verdict::Written));
+    assert!(desk.take(taken(4, start), SHARDS, now).is_none());
+    let told = desk.told(true, SHARDS, &json!({}));
+    assert_eq!((told.len(), told[0].letter), (1, 4));
 }

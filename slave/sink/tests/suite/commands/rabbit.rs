@@ -154,7 +154,6 @@ pub(crate) async fn all(rabbit: &mut Rabbit) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a known fault: now and then one command is written twice after the broker was killed"]
 async fn commands_outlive_a_rabbitmq_that_is_killed() {
     let Some(mut rabbit) = baton_brokers::or_pass_over(Rabbit::start()) else {
         return;
