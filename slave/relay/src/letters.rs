@@ -48,13 +48,7 @@ pub(crate) enum Verb {
 
 /// Does it, and says what was found.
 pub(crate) fn run(verb: &Verb, config: SinkConfig) -> Result<ExitCode, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| Error::System {
-            what: "start the runtime",
-            source,
-        })?;
+    let runtime = crate::runtime(tokio::runtime::Builder::new_current_thread())?;
     let done = runtime.block_on(does(verb, config));
     let code = done.unwrap_or_else(|error| {
         baton_slave::log::line(&format!("baton-slave: letters: {error}"));

@@ -25,6 +25,7 @@ use std::{
 
 use baton_sink::{Sink, SinkConfig};
 use baton_slave::{Bot, Error, Slave, store::Guilds};
+use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
 use self::{
@@ -67,17 +68,19 @@ fn start(settings: Settings) -> Result<(), Error> {
     if let Some(listener) = &listener {
         passed::give_back(listener, &settings.runtime_dir);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| Error::System {
-            what: "start the runtime",
-            source,
-        })?;
+    let runtime = runtime(tokio::runtime::Builder::new_multi_thread())?;
     let ended = runtime.block_on(run(settings, listener));
     // A disk that hangs under a task must not hold the process.
     runtime.shutdown_timeout(AT_THE_END);
     ended
+}
+
+fn runtime(mut builder: tokio::runtime::Builder) -> Result<Runtime, Error> {
+    let built = builder.enable_all().build();
+    built.map_err(|source| Error::System {
+        what: "start the runtime",
+        source,
+    })
 }
 
 async fn run(settings: Settings, listener: Option<TcpListener>) -> Result<(), Error> {

@@ -1,5 +1,7 @@
 //! What stands beside a payload: `docs/envelope.md`, the same for each broker.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use baton_slave::ShardId;
 
 use crate::dispatch::Dispatch;
@@ -19,6 +21,12 @@ pub fn partition(guild: Option<u64>, shard: ShardId) -> u32 {
         None => shard.get(),
     };
     number % PARTITIONS
+}
+
+/// Milliseconds of Unix time.
+pub(crate) fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// What names a dispatch for ever: `fingerprint:sequence`. A retry has the same, and so has

@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use baton_slave::{Ack, Bot, Event, Settling, ShardHandle, ShardId, StateStatus};
@@ -16,6 +15,7 @@ use crate::{
     commands::Posts,
     config::SinkConfig,
     dispatch::Dispatch,
+    envelope,
     error::Error,
     health::{Health, Status},
     inbox::Inbox,
@@ -120,12 +120,10 @@ impl Sink {
     }
 
     fn take(&self, event: Dispatch, receipt: Receipt) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |now| now.as_millis());
         let shard = event.shard;
         let message = Message {
             event,
-            created: u64::try_from(now).unwrap_or(u64::MAX),
+            created: envelope::now_ms(),
         };
         self.health.takes();
         let waiting = Waiting::new(message, receipt);

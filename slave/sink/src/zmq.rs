@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -106,11 +106,9 @@ impl Zmq {
 
     /// Its topic, its envelope as lines of `NAME: VALUE`, its payload.
     fn message(&self, event: &Dispatch) -> ZmqMessage {
-        let created = SystemTime::now().duration_since(UNIX_EPOCH);
-        let created = created.map_or(0, |now| now.as_millis());
         let stamp = Stamp {
             gateway: &self.gateway,
-            created: u64::try_from(created).unwrap_or(u64::MAX),
+            created: envelope::now_ms(),
             may_repeat: false,
             commands: None,
         };

@@ -65,9 +65,12 @@ impl<B: Bot> Bot for Copied<B> {
         // At the beginning of a session the store knows of no guild yet.
         if event.kind() == "READY" {
             self.copying.tell(|due| due.compare(of.0, of.1));
-        } else if let Some(guild) = event.guild_id() {
+        } else {
+            // Most events touch nothing, and no guild is looked for in them.
             let touched = touched(event.kind(), event.json());
-            if touched != Touched::Nothing {
+            if touched != Touched::Nothing
+                && let Some(guild) = event.guild_id()
+            {
                 self.copying.tell(|due| due.touch(of, guild.get(), touched));
             }
         }

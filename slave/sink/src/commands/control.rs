@@ -147,30 +147,35 @@ impl Control {
 }
 
 impl Want {
-    /// What has to be written so that it stands, in the order in which it is.
-    pub(super) fn differs(&self, standing: &Standing, shard: ShardId, shards: u32) -> Vec<String> {
-        let mut all = Vec::new();
+    /// What has to be written first so that it stands.
+    pub(super) fn differs(
+        &self,
+        standing: &Standing,
+        shard: ShardId,
+        shards: u32,
+    ) -> Option<String> {
         if let Some(presence) = &self.presence
             && (standing.presence.as_ref() != Some(presence) || mutant!("everything-again"))
         {
-            all.push(json!({"op": 3, "d": presence}).to_string());
+            return Some(json!({"op": 3, "d": presence}).to_string());
         }
-        let Some(voice) = &self.voice else { return all };
-        let is_here = |guild: &&u64| shard_of(**guild, shards) == shard;
-        for guild in standing.voice.keys().filter(is_here) {
-            if !voice.contains_key(guild) {
-                let d = json!({"guild_id": guild.to_string(), "channel_id": null, "self_mute": false, "self_deaf": false});
-                all.push(json!({"op": 4, "d": d}).to_string());
-            }
-        }
-        for (guild, wanted) in voice {
-            if is_here(&guild) && standing.voice.get(guild) != Some(wanted) {
-                let mut d = json!(wanted);
-                d["guild_id"] = json!(guild.to_string());
-                all.push(json!({"op": 4, "d": d}).to_string());
-            }
-        }
-        all
+        let voice = self.voice.as_ref()?;
+        let is_here = |guild: &u64| shard_of(*guild, shards) == shard;
+        let mut there = standing.voice.keys();
+        let d = if let Some(guild) =
+            there.find(|guild| is_here(guild) && !voice.contains_key(guild))
+        {
+            json!({"guild_id": guild.to_string(), "channel_id": null, "self_mute": false, "self_deaf": false})
+        } else {
+            let mut wanted = voice.iter();
+            let (guild, wanted) = wanted.find(|(guild, wanted)| {
+                is_here(guild) && standing.voice.get(guild) != Some(wanted)
+            })?;
+            let mut d = json!(wanted);
+            d["guild_id"] = json!(guild.to_string());
+            d
+        };
+        Some(json!({"op": 4, "d": d}).to_string())
     }
 }
 
@@ -181,25 +186,30 @@ impl Standing {
         if knows { self.clone() } else { Self::default() }
     }
 
-    /// This payload was written.
-    pub(super) fn is_written(&mut self, payload: &str) {
+    /// This payload was written. Whether something else stands now.
+    pub(super) fn is_written(&mut self, payload: &str) -> bool {
         #[derive(Deserialize)]
         struct Written {
             op: u64,
             d: Value,
         }
         let Ok(Written { op, d }) = serde_json::from_str(payload) else {
-            return;
+            return false;
         };
         match op {
-            3 => self.presence = Some(d),
+            3 if self.presence.as_ref() == Some(&d) => false,
+            3 => {
+                self.presence = Some(d);
+                true
+            }
             4 => self.moves(d),
-            _ => {}
+            _ => false,
         }
     }
 
-    /// The bot is there, as this says: the `d` of op 4 or of VOICE_STATE_UPDATE.
-    fn moves(&mut self, d: Value) {
+    /// The bot is there, as this says: the `d` of op 4 or of VOICE_STATE_UPDATE. Whether it was
+    /// elsewhere.
+    fn moves(&mut self, d: Value) -> bool {
         #[derive(Deserialize)]
         struct InGuild {
             guild_id: Id,
@@ -208,13 +218,13 @@ impl Standing {
             guild_id: Id(guild),
         }) = InGuild::deserialize(&d)
         else {
-            return;
+            return false;
         };
         match Voice::deserialize(d) {
-            Ok(voice) => self.voice.insert(guild, voice),
+            Ok(voice) => self.voice.insert(guild, voice) != Some(voice),
             // No channel: it has left.
-            Err(_) => self.voice.remove(&guild),
-        };
+            Err(_) => self.voice.remove(&guild).is_some(),
+        }
     }
 }
 
@@ -269,6 +279,17 @@ mod tests {
         serde_json::from_str(text).unwrap()
     }
 
+    /// All that has to be written, by shard 0 of two, and it is.
+    fn written(want: &Want, standing: &mut Standing) -> Vec<String> {
+        let next = std::iter::from_fn(|| {
+            let payload = want.differs(standing, ShardId(0), 2)?;
+            assert!(standing.is_written(&payload), "{payload}");
+            assert!(!standing.is_written(&payload), "it stands: {payload}");
+            Some(payload)
+        });
+        next.collect()
+    }
+
     #[test]
     fn only_what_differs_from_what_stands_is_written() {
         let guild = |number: u64| number << 22;
@@ -281,28 +302,24 @@ mod tests {
         );
         let wanted = want(&text);
         // Of two shards, guild 3 is of the other one.
-        let first = wanted.differs(&standing, ShardId(0), 2);
+        let first = written(&wanted, &mut standing);
         assert_eq!(first.len(), 2, "{first:?}");
-        for payload in &first {
-            standing.is_written(payload);
-        }
-        assert!(wanted.differs(&standing, ShardId(0), 2).is_empty());
+        assert!(written(&wanted, &mut standing).is_empty());
         // Somebody moved the bot, and it is wanted in fewer places.
         let moved = json!({"guild_id": guild(2).to_string(), "channel_id": "7", "self_mute": false, "self_deaf": false});
-        standing.moves(moved);
-        let back = wanted.differs(&standing, ShardId(0), 2);
+        assert!(standing.moves(moved.clone()) && !standing.moves(moved));
+        let back = written(&wanted, &mut standing.clone());
         assert!(
             back.len() == 1 && back[0].contains(r#""channel_id":"9""#),
             "{back:?}"
         );
-        let nowhere = want(r#"{"voice":{}}"#).differs(&standing, ShardId(0), 2);
+        let nowhere = written(&want(r#"{"voice":{}}"#), &mut standing);
         assert!(
             nowhere.len() == 1 && nowhere[0].contains(r#""channel_id":null"#),
             "{nowhere:?}"
         );
-        standing.is_written(&nowhere[0]);
         assert!(standing.voice.is_empty());
-        assert!(want("{}").differs(&standing, ShardId(0), 2).is_empty());
+        assert!(written(&want("{}"), &mut standing).is_empty());
     }
 
     #[test]

@@ -314,11 +314,9 @@ impl<L> Desk<L> {
     fn differs(&self, control: &Control, shards: u32) -> Option<String> {
         match control {
             Control::Status => None,
-            Control::Start { want, .. } => self.stands.with(|standing| {
-                want.differs(standing, self.shard, shards)
-                    .into_iter()
-                    .next()
-            }),
+            Control::Start { want, .. } => self
+                .stands
+                .with(|standing| want.differs(standing, self.shard, shards)),
         }
     }
 
@@ -394,9 +392,7 @@ impl<L> Desk<L> {
         is_ours: bool,
         now: Instant,
     ) -> (Option<Settled<L>>, bool) {
-        let before = self.stands.with(|standing| standing.clone());
-        self.stands.with(|standing| standing.is_written(&held.json));
-        let stands_otherwise = self.stands.with(|standing| *standing != before);
+        let stands_otherwise = self.stands.with(|standing| standing.is_written(&held.json));
         if let Kind::Control(_, written) = &mut held.kind {
             *written += 1;
             if is_ours {

@@ -1,16 +1,13 @@
 //! What a broker hands out, and what it is told of it.
 
-use std::{
-    future::Future,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use baton_slave::{Epoch, ShardId};
 use bytes::Bytes;
 use serde_json::json;
 
 use super::desk::Verdict;
+use crate::envelope::now_ms;
 
 /// One command, as a broker handed it out.
 #[derive(Debug)]
@@ -114,10 +111,7 @@ pub(crate) fn is_place(answer: &str, name: &str, between: char, others: &[&str])
 
 /// Since a moment of Unix time in milliseconds; nothing, for one to come.
 pub(crate) fn since(unix_ms: u64) -> Duration {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    now.saturating_sub(Duration::from_millis(unix_ms))
+    Duration::from_millis(now_ms().saturating_sub(unix_ms))
 }
 
 /// What is to be kept of a letter that was settled.

@@ -9,7 +9,7 @@ use std::{
     future::pending,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use baton_slave::{Receipt, Settling, ShardHandle};
@@ -26,6 +26,7 @@ use super::{
     control,
     desk::{Desk, Held, Settled, Verdict},
 };
+use crate::envelope::now_ms;
 
 /// How often a queue that cannot be opened is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -38,11 +39,6 @@ const FULL: Duration = Duration::from_millis(250);
 const AT_ONCE: Duration = Duration::from_millis(100);
 /// How long the broker may take to hear the last words of a shard that left.
 const FAREWELL: Duration = Duration::from_secs(10);
-
-fn unix_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
-}
 
 fn now() -> std::time::Instant {
     Instant::now().into_std()
@@ -96,7 +92,7 @@ impl<L: Letter> Post<L> {
             said: BTreeSet::new(),
         };
         let along = Along::read(&post.handle.luggage());
-        post.desk.goes_on_from(along, now(), unix_ms());
+        post.desk.goes_on_from(along, now(), now_ms());
         loop {
             let (shard, epoch) = (post.handle.shard(), post.handle.epoch());
             let opened = tokio::select! {
@@ -178,7 +174,7 @@ impl<L: Letter> Post<L> {
 
     /// `settling`: the shard leaves, and may be back already.
     fn tell_along(&mut self, settling: Option<&Settling>) {
-        let mut along = self.desk.along(now(), unix_ms());
+        let mut along = self.desk.along(now(), now_ms());
         let told = match settling {
             Some(settling) => settling.takes_along(&along.text()),
             None => {

@@ -12,10 +12,15 @@ use std::{
 };
 
 use baton_slave::{Epoch, ShardId};
-use redis::{AsyncConnectionConfig, Client, RedisError, Script, aio::MultiplexedConnection};
+use redis::{Client, RedisError, Script, aio::MultiplexedConnection};
 use tokio::time::timeout;
 
-use crate::{address::Broker, broker::redis::client, config::SinkConfig, error::Error};
+use crate::{
+    address::Broker,
+    broker::redis::{client, connect},
+    config::SinkConfig,
+    error::Error,
+};
 
 /// Whose copy is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,12 +172,7 @@ impl GuildCopies {
             return Ok(connection);
         }
         let times = self.config.timings;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(times.start))
-            .set_response_timeout(Some(times.confirm));
-        let client = &self.client;
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        let connected = timeout(times.start, connecting).await;
+        let connected = timeout(times.start, connect(&self.client, times)).await;
         let connected = connected.map_err(|_| "it does not answer".to_owned())?;
         let connection = connected.map_err(|error| error.to_string())?;
         *self.connection() = Some(connection.clone());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use baton_brokers::{Redis, or_pass_over, parts};
+use baton_brokers::{Kind, Redis, or_pass_over, parts, worker::address};
 use baton_sink::{
     Address, Change, Changed, Documents, Epoch, GuildCopies, Owned, ShardId, SinkConfig,
 };
@@ -182,7 +182,7 @@ async fn guilds_are_copied_through_a_deploy_a_crash_and_a_server_that_comes_back
     };
     let guild = fleet.discord().truth_guilds(0).unwrap()[0];
     let environment = vec![
-        ("REDIS_URL", redis.url().replace("redis+unix", "unix")),
+        address(Kind::Redis, &redis.url()),
         ("GUILD", guild.to_string()),
         ("SHARDS", "2".to_owned()),
     ];

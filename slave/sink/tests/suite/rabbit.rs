@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use baton_brokers::{Process, Rabbit, or_pass_over, parts};
+use baton_brokers::{Kind, Process, Rabbit, or_pass_over, parts, worker::address};
 use baton_sink::{Address, Credentials, Error, Sink, SinkConfig};
 use futures_util::StreamExt;
 use lapin::{
@@ -297,8 +297,7 @@ async fn workers(rabbit: &Rabbit) {
 }
 
 async fn worker(rabbit: &Rabbit, which: (Language, &str), library: &Path, again: usize) {
-    let url = rabbit.url().replace("amqp://", "amqp://guest:guest@");
-    let environment = vec![("AMQP_URL", url)];
+    let environment = vec![address(Kind::Rabbit, &rabbit.url())];
     let worker = Worker::new(which, rabbit.dir(), library, environment);
     is_killed_and_gets_everything(&worker, &rabbit.url(), again).await;
 }

@@ -11,37 +11,20 @@ use std::{
     time::Duration,
 };
 
-use baton_brokers::{Nats, Process, Redis, or_pass_over, parts};
+use baton_brokers::{
+    Kind, Nats, Process, Redis, or_pass_over, parts,
+    worker::{address, block},
+};
 use baton_sink::{Address, Sink, SinkConfig};
 use serde_json::Value;
 
 use crate::common::{Came, Finished, event, judge, until};
-
-/// The block of the document in this language that has this word.
-fn worker(document: &str, language: Language, word: &str) -> String {
-    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/{document}"));
-    let text = fs::read_to_string(document).unwrap();
-    let mut blocks = text
-        .split("```")
-        .filter_map(|block| block.strip_prefix(language.block()));
-    let found = blocks.find(|block| block.contains(word));
-    found.expect("a worker").to_owned()
-}
 
 /// In what a worker is written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Language {
     Node,
     Python,
-}
-
-impl Language {
-    const fn block(self) -> &'static str {
-        match self {
-            Self::Node => "js,worker\n",
-            Self::Python => "python,worker\n",
-        }
-    }
 }
 
 /// Its program, and where it writes what it handled.
@@ -70,15 +53,15 @@ impl Worker {
         library: &Path,
         mut environment: Vec<(&'static str, String)>,
     ) -> Self {
-        let (program, name) = match language {
-            Language::Node => ("node", "worker.mjs"),
-            Language::Python => ("python3", "worker.py"),
+        let (program, name, written_in) = match language {
+            Language::Node => ("node", "worker.mjs", "js"),
+            Language::Python => ("python3", "worker.py", "python"),
         };
         // Each of its own: a broker may be there for more than one of them.
         let dir = dir.join(format!("worker in {language:?}"));
         fs::create_dir(&dir).unwrap();
         let script = dir.join(name);
-        fs::write(&script, worker(document, language, word)).unwrap();
+        fs::write(&script, block(document, written_in, word).unwrap()).unwrap();
         match language {
             // It looks for libraries beside the script.
             Language::Node => symlink(library, dir.join("node_modules")).unwrap(),
@@ -143,9 +126,7 @@ async fn a_worker_in_python_gets_everything_from_redis_in_order_although_it_is_k
     ) else {
         return;
     };
-    // The library has a name of its own for it.
-    let url = redis.url().replace("redis+unix", "unix");
-    let environment = vec![("REDIS_URL", url)];
+    let environment = vec![address(Kind::Redis, &redis.url())];
     let which = (Language::Python, "import redis");
     let worker = Worker::new(which, redis.dir(), &library, environment);
     // What it read and did not handle was not handled, and is marked all the same.
@@ -174,7 +155,7 @@ async fn a_worker_in_node_gets_everything_from_redis_in_order_although_it_is_kil
     ) else {
         return;
     };
-    let environment = vec![("REDIS_URL", redis.url().replace("redis+unix", "unix"))];
+    let environment = vec![address(Kind::Redis, &redis.url())];
     let which = (Language::Node, "ioredis");
     let worker = Worker::new(which, redis.dir(), &library, environment);
     is_killed_and_gets_everything(&worker, &redis.url(), 1).await;

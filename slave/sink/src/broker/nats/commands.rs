@@ -9,7 +9,7 @@ use async_nats::{
         consumer::{AckPolicy, pull},
         context::PublishError,
         message::PublishMessage,
-        stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
+        stream::{Config, DiscardPolicy, RetentionPolicy},
     },
 };
 use baton_slave::{Epoch, ShardId};
@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::Nats;
+use super::{Nats, declare::unbounded};
 use crate::commands::{
     CommandsConfig, Keep, Letter, Queue, Queues, Settlement, Taken, Wishes,
     letter::{is_place, since},
@@ -74,17 +74,12 @@ impl Nats {
             description: Some("commands of workers, taken by Baton".to_owned()),
             subjects: vec![format!("{}.>", self.commands())],
             retention: RetentionPolicy::WorkQueue,
-            storage: StorageType::File,
             discard: DiscardPolicy::New,
             max_bytes: ROOM,
             max_age: longest,
             duplicate_window: longest,
             num_replicas: self.config.bounds.replicas,
-            max_messages: -1,
-            max_messages_per_subject: -1,
-            max_message_size: -1,
-            max_consumers: -1,
-            ..Config::default()
+            ..unbounded()
         };
         let stream = self.stream(wanted).await?;
         let name = format!("gateway-{last}");
@@ -357,17 +352,12 @@ impl Nats {
             description: Some("what no worker and no shard could take".to_owned()),
             subjects: vec![format!("{}.dead.>", self.config.name)],
             retention: RetentionPolicy::Limits,
-            storage: StorageType::File,
             discard: DiscardPolicy::Old,
             max_bytes: i64::try_from(bounds.bytes / 16).unwrap_or(i64::MAX),
             max_age: bounds.age,
             duplicate_window: Duration::from_secs(120).min(bounds.age),
             num_replicas: bounds.replicas,
-            max_messages: -1,
-            max_messages_per_subject: -1,
-            max_message_size: -1,
-            max_consumers: -1,
-            ..Config::default()
+            ..unbounded()
         };
         self.stream(wanted).await
     }

@@ -125,19 +125,27 @@ impl Nats {
             // What workers acknowledged is removed by the slaves, for a broker that does it
             // itself forgets the ids of what it removes when it is started anew.
             retention: RetentionPolicy::Limits,
-            storage: StorageType::File,
             // Full is full: nothing that nobody read makes room.
             discard: DiscardPolicy::New,
             max_bytes: i64::try_from(bounds.bytes).unwrap_or(i64::MAX),
             max_age: bounds.age,
             duplicate_window: self.config.timings.repeats,
             num_replicas: bounds.replicas,
-            max_messages: -1,
-            max_messages_per_subject: -1,
-            max_message_size: -1,
-            max_consumers: -1,
-            ..Config::default()
+            ..unbounded()
         }
+    }
+}
+
+/// A stream on the disk, without any bound: what a broker says where none is given, so that it
+/// can be compared.
+pub(super) fn unbounded() -> Config {
+    Config {
+        storage: StorageType::File,
+        max_messages: -1,
+        max_messages_per_subject: -1,
+        max_message_size: -1,
+        max_consumers: -1,
+        ..Config::default()
     }
 }
 

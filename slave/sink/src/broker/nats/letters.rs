@@ -4,7 +4,11 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use async_nats::{
     HeaderMap,
-    jetstream::{context::ContextBuilder, message::PublishMessage, message::StreamMessage},
+    jetstream::{
+        context::ContextBuilder,
+        message::{PublishMessage, StreamMessage},
+        stream::{LastRawMessageErrorKind, Stream},
+    },
 };
 use tokio::sync::Notify;
 
@@ -49,19 +53,18 @@ impl Nats {
                 break;
             }
             // One that was sent again is a hole.
-            if let Ok(message) = stream.get_raw_message(sequence).await {
-                all.push(read(&message));
-            }
+            let message = at(&stream, sequence).await?;
+            all.extend(message.as_ref().map(read));
         }
         Ok(all)
     }
 
     pub(crate) async fn sends_again(&self, id: &str) -> Result<bool, String> {
         let stream = self.dead_letters().await?;
-        let Ok(sequence) = id.parse::<u64>() else {
+        let Ok(sequence @ 1..) = id.parse::<u64>() else {
             return Ok(false);
         };
-        let Ok(message) = stream.get_raw_message(sequence).await else {
+        let Some(message) = at(&stream, sequence).await? else {
             return Ok(false);
         };
         let from = read(&message).from;
@@ -84,6 +87,15 @@ impl Nats {
         moved.map_err(|error| error.to_string())?;
         let gone = stream.delete_message(sequence).await;
         gone.map_err(|error| error.to_string())
+    }
+}
+
+/// The message of this sequence; `None`: there is none.
+async fn at(stream: &Stream, sequence: u64) -> Result<Option<StreamMessage>, String> {
+    match stream.get_raw_message(sequence).await {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(error.to_string()),
     }
 }
 

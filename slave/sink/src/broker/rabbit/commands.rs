@@ -9,7 +9,7 @@ use baton_slave::{Epoch, ShardId};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::{
-    BasicProperties, Channel, Consumer, Error as LapinError,
+    BasicProperties, Channel, Confirmation, Consumer, Error as LapinError,
     message::Delivery,
     options::{
         BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions,
@@ -168,7 +168,8 @@ impl Rabbit {
                         let to = self.command_queue(&shard.to_string());
                         let properties = letter.delivery.properties.clone();
                         let payload = &letter.delivery.data;
-                        letter.publish("", &to, properties, payload).await?;
+                        // Somebody may have removed it: then all is declared anew.
+                        letter.moves(&to, properties, payload).await?;
                     }
                     letter.ack().await?;
                 }
@@ -273,6 +274,26 @@ impl InHand {
         }
     }
 
+    /// To a queue which has to be there. Nothing else is published on the channel meanwhile:
+    /// the client gives what comes back to whichever confirm is next.
+    async fn moves(
+        &self,
+        queue: &str,
+        properties: BasicProperties,
+        payload: &[u8],
+    ) -> Result<(), String> {
+        let mandatory = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let to = ("", queue);
+        let confirm = self.publishes(to, mandatory, properties, payload).await?;
+        match confirm.take_message() {
+            Some(_) => Err(format!("the queue `{queue}` is not there")),
+            None => Ok(()),
+        }
+    }
+
     async fn publish(
         &self,
         exchange: &str,
@@ -281,6 +302,18 @@ impl InHand {
         payload: &[u8],
     ) -> Result<(), String> {
         let options = BasicPublishOptions::default();
+        let to = (exchange, key);
+        let confirm = self.publishes(to, options, properties, payload).await;
+        confirm.map(|_| ())
+    }
+
+    async fn publishes(
+        &self,
+        (exchange, key): (&str, &str),
+        options: BasicPublishOptions,
+        properties: BasicProperties,
+        payload: &[u8],
+    ) -> Result<Confirmation, String> {
         let (exchange, key) = (exchange.into(), key.into());
         let published = self
             .channel
@@ -290,7 +323,7 @@ impl InHand {
             let from = &self.delivery.routing_key;
             return Err(format!("the broker does not take what {from} gives on"));
         }
-        Ok(())
+        Ok(confirm)
     }
 
     async fn ack(&self) -> Result<(), String> {

@@ -10,13 +10,10 @@ use std::{
 
 use baton_slave::{Epoch, ShardId};
 use bytes::Bytes;
-use redis::{
-    AsyncConnectionConfig, ErrorKind, RedisError, Script, ServerErrorKind,
-    aio::MultiplexedConnection,
-};
+use redis::{ErrorKind, RedisError, Script, ServerErrorKind, aio::MultiplexedConnection};
 use tokio::{sync::Notify, time::sleep};
 
-use super::Redis;
+use super::{Redis, connect};
 use crate::commands::{
     Keep, Letter, Queue, Queues, Settlement, Taken, Wishes, letter::is_place, shards_for,
 };
@@ -110,13 +107,7 @@ impl Redis {
 
     /// A connection on which nothing but long looks is under way.
     async fn looks(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.config.timings.start))
-            .set_response_timeout(Some(self.config.timings.confirm));
-        let client = &self.client;
-        client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
+        connect(&self.client, self.config.timings).await
     }
 
     /// Rings where there is something new, for ever.

@@ -11,7 +11,7 @@ mod letters;
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use baton_slave::ShardId;
@@ -29,7 +29,7 @@ pub(crate) use self::letters::visit;
 use super::{Answer, Ended, Message, PublishInOrder, Refused, link::Link};
 use crate::{
     address::bare,
-    config::{Pem, SinkConfig},
+    config::{Pem, SinkConfig, Timings},
     envelope::{self, Stamp},
     error::Error,
     health::Health,
@@ -165,6 +165,19 @@ pub(crate) fn client(config: &SinkConfig) -> Result<Client, Error> {
     client.map_err(|error| refused(error.to_string()))
 }
 
+/// A connection, which waits for each answer only so long.
+pub(crate) async fn connect(
+    client: &Client,
+    times: Timings,
+) -> Result<MultiplexedConnection, RedisError> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(times.start))
+        .set_response_timeout(Some(times.confirm));
+    client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
+}
+
 fn certificates(config: &SinkConfig) -> Result<TlsCertificates, Error> {
     let Pem { ca, own } = config.tls.read()?;
     Ok(TlsCertificates {
@@ -218,14 +231,7 @@ impl Redis {
 
     /// Connects, or says why the broker is none that keeps what it confirms.
     async fn look(&self) -> Result<Option<String>, RedisError> {
-        let times = self.config.timings;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(times.start))
-            .set_response_timeout(Some(times.confirm));
-        let connecting = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
-        let mut connection = connecting.await?;
+        let mut connection = connect(&self.client, self.config.timings).await?;
         let ask = async |what: &str, connection: &mut MultiplexedConnection| {
             let mut asks = redis::cmd("CONFIG");
             asks.arg("GET").arg(what);
@@ -274,11 +280,8 @@ impl Redis {
     }
 
     async fn trim_all(&self) {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let oldest = now.saturating_sub(self.config.bounds.age).as_millis();
-        let oldest = u64::try_from(oldest).unwrap_or(0);
+        let age = u64::try_from(self.config.bounds.age.as_millis()).unwrap_or(u64::MAX);
+        let oldest = envelope::now_ms().saturating_sub(age);
         let shards = self
             .shards
             .lock()

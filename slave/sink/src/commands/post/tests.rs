@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Mutex};
 
 use baton_slave::{Commands, Epoch, Sequence, ShardId};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
 use crate::commands::{CommandsConfig, Wishes, control::Stands};
@@ -12,12 +12,12 @@ use crate::commands::{CommandsConfig, Wishes, control::Stands};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A letter with its number, which says where it was settled.
-struct Numbered(u32, UnboundedSender<u32>);
+struct Numbered(u32, Sender<u32>);
 
 impl Letter for Numbered {
     /// The broker confirms no acknowledgement.
     async fn settle(self, _: Settlement) -> Result<Keep, String> {
-        let _ = self.1.send(self.0);
+        let _ = self.1.try_send(self.0);
         Ok(Keep::Id)
     }
 
@@ -29,7 +29,7 @@ impl Letter for Numbered {
 type Handed = Result<Taken<Numbered>, String>;
 
 /// One connection.
-struct Line(UnboundedReceiver<Handed>);
+struct Line(Receiver<Handed>);
 
 impl Queue for Line {
     type Letter = Numbered;
@@ -63,9 +63,9 @@ impl Queues for Lines {
 /// A shard that takes commands from two connections, one after the other.
 struct Scene {
     discord: Commands,
-    lines: [UnboundedSender<Handed>; 2],
-    settles: UnboundedSender<u32>,
-    settled: UnboundedReceiver<u32>,
+    lines: [Sender<Handed>; 2],
+    settles: Sender<u32>,
+    settled: Receiver<u32>,
     _leaves: oneshot::Sender<Settling>,
 }
 
@@ -75,11 +75,11 @@ impl Scene {
         discord.resumes("0011223344556677", Sequence(1));
         let queues = Arc::new(Lines::default());
         let lines = [(); 2].map(|()| {
-            let (hands, handed) = unbounded_channel();
+            let (hands, handed) = channel(16);
             queues.0.lock().unwrap().push_back(Line(handed));
             hands
         });
-        let (settles, settled) = unbounded_channel();
+        let (settles, settled) = channel(16);
         let (leaves, told) = oneshot::channel();
         let config = CommandsConfig::default();
         let desk = Desk::new(handle.shard(), config, Stands::default());
@@ -115,7 +115,7 @@ impl Scene {
             payload: payload(id).into(),
             wishes: Wishes::default(),
         };
-        self.lines[line].send(Ok(taken)).unwrap();
+        self.lines[line].try_send(Ok(taken)).unwrap();
     }
 }
 
@@ -129,7 +129,7 @@ async fn one_whose_acknowledgement_went_with_its_connection_is_written_once() {
     scene.hands(0, 1, "a", true);
     assert_eq!(scene.written().await, Some(payload("a")));
     assert_eq!(scene.settled().await, Some(1));
-    scene.lines[0].send(Err("lost".to_owned())).unwrap();
+    scene.lines[0].try_send(Err("lost".to_owned())).unwrap();
     scene.hands(1, 2, "a", true);
     scene.hands(1, 3, "b", true);
     assert_eq!(scene.settled().await, Some(2), "it is known");
@@ -142,7 +142,7 @@ async fn one_that_the_shard_has_while_its_connection_is_lost_is_written_once() {
     let mut scene = Scene::start();
     scene.hands(0, 1, "a", true);
     sleep(Duration::from_millis(1)).await;
-    scene.lines[0].send(Err("lost".to_owned())).unwrap();
+    scene.lines[0].try_send(Err("lost".to_owned())).unwrap();
     scene.hands(1, 2, "a", true);
     scene.hands(1, 3, "b", true);
     sleep(2 * AGAIN).await;

@@ -11,7 +11,7 @@ use lapin::{
     BasicProperties,
     options::{
         BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
-        QueueDeclareOptions,
+        QueueDeclareOptions, QueueDeleteOptions,
     },
     types::{AMQPValue, FieldTable},
 };
@@ -144,6 +144,29 @@ impl Office for Place<'_> {
     }
 }
 
+/// A command for any shard whose queue somebody removed waits in a new one.
+async fn its_queue_is_removed(office: &Place<'_>) {
+    let mut old = super::Owner::start(office.config(), 1).await;
+    office.send("any", &super::asks(1), &[]).await;
+    assert_eq!(old.written().await, super::asks(1));
+    // The process stays, and moves what comes.
+    old.leaves();
+    let queue = format!("{}.commands.0", office.name);
+    let unused = QueueDeleteOptions {
+        if_unused: true,
+        ..QueueDeleteOptions::default()
+    };
+    crate::common::until_true("it is removed", async || {
+        let (_connection, channel) = channel(office.rabbit).await;
+        let removed = channel.queue_delete(queue.as_str().into(), unused);
+        removed.await.is_ok()
+    })
+    .await;
+    office.send("any", &super::asks(2), &[]).await;
+    let mut new = super::Owner::start(office.config(), 2).await;
+    assert_eq!(new.written().await, super::asks(2));
+}
+
 /// Each scene at queues of its own.
 pub(crate) async fn all(rabbit: &mut Rabbit) {
     super::written_and_answered(&Place::at(rabbit, "written").await).await;
@@ -151,6 +174,7 @@ pub(crate) async fn all(rabbit: &mut Rabbit) {
     super::sent_again(&Place::at(rabbit, "again").await).await;
     super::wait_over_a_migration(&Place::at(rabbit, "moves").await).await;
     super::survive_a_slave(&Place::at(rabbit, "dies").await).await;
+    its_queue_is_removed(&Place::at(rabbit, "removed").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
