@@ -66,7 +66,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let mut websocket = websocket::serve(stream);
     let closes = match query.split('&').any(|pair| pair == "v=8") {
         true => converse(&shared, &mut websocket).await,
-        false => Some((4012, "Unknown protocol.")),
+        false => Some(UNKNOWN_PROTOCOL),
     };
     if let Some((code, reason)) = closes
         && let Ok(code) = CloseCode::try_from(code)
