@@ -1,20 +1,17 @@
 //! A client of the gateway that `baton-slave --proxy` is, in a fleet.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    process::Stdio,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
+mod client;
+mod voice;
+
+use std::{collections::BTreeMap, net::SocketAddr, process::Stdio, time::Duration};
 
 use baton_testing::{Fleet, process::program};
 use baton_tests::fleet::own_proxy;
-use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{process::Command, task::JoinHandle, time::sleep};
-use tokio_websockets::{ClientBuilder, Message};
+
+use self::client::Client;
 
 /// The token of the fleet's bot.
 const TOKEN: &str = "MTA1.simulated.token";
@@ -47,157 +44,6 @@ fn identify(shard: (u32, u32)) -> Value {
     json!({"op": 2, "d": {
         "token": TOKEN, "intents": INTENTS, "properties": {"browser": "tests"}, "shard": shard,
     }})
-}
-
-/// What a client has seen.
-#[derive(Debug, Default)]
-struct Seen {
-    connections: usize,
-    readies: usize,
-    resumes: usize,
-    guilds: BTreeSet<String>,
-    /// Ids of messages, in their order.
-    messages: Vec<String>,
-    /// Numbers that were not for it.
-    fillers: usize,
-    /// Sequences that did not follow the one before.
-    jumps: usize,
-}
-
-/// A client that connects again as often as it has to, as a library does.
-#[derive(Clone)]
-struct Client {
-    shard: (u32, u32),
-    seen: Arc<Mutex<Seen>>,
-}
-
-impl Client {
-    fn start(address: SocketAddr) -> (Self, JoinHandle<()>) {
-        Self::of(address, (0, 1))
-    }
-
-    /// Of this shard of so many.
-    fn of(address: SocketAddr, shard: (u32, u32)) -> (Self, JoinHandle<()>) {
-        let seen = Arc::default();
-        let client = Self { shard, seen };
-        let one = client.clone();
-        let living = tokio::spawn(async move {
-            let mut session = None;
-            loop {
-                one.connection(address, &mut session).await;
-                sleep(Duration::from_millis(10)).await;
-            }
-        });
-        (client, living)
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap()
-    }
-
-    async fn connection(&self, address: SocketAddr, session: &mut Option<(String, u64)>) {
-        let url = format!("ws://{address}/?v=10&encoding=json");
-        let builder = ClientBuilder::from_uri(url.parse().unwrap());
-        let Ok((mut socket, _)) = builder.connect().await else {
-            return;
-        };
-        self.seen().connections += 1;
-        while let Some(Ok(message)) = socket.next().await {
-            let Some(text) = message.as_text() else {
-                continue;
-            };
-            let payload: Value = serde_json::from_str(text).unwrap();
-            let sequence = session.as_ref().map(|(_, sequence)| *sequence);
-            let answer = match payload["op"].as_u64() {
-                Some(0) => {
-                    self.dispatch(&payload, session);
-                    continue;
-                }
-                Some(1) => json!({"op": 1, "d": sequence}),
-                Some(9) => {
-                    *session = None;
-                    self.identify()
-                }
-                Some(10) => session.as_ref().map_or_else(
-                    || self.identify(),
-                    |(id, sequence)| {
-                        json!({"op": 6, "d": {"token": TOKEN, "session_id": id, "seq": sequence}})
-                    },
-                ),
-                Some(7) => return,
-                _ => continue,
-            };
-            if socket
-                .send(Message::text(answer.to_string()))
-                .await
-                .is_err()
-            {
-                return;
-            }
-        }
-    }
-
-    fn identify(&self) -> Value {
-        identify(self.shard)
-    }
-
-    fn dispatch(&self, payload: &Value, session: &mut Option<(String, u64)>) {
-        let (kind, d) = (payload["t"].as_str().unwrap(), &payload["d"]);
-        let sequence = payload["s"].as_u64().unwrap();
-        let mut seen = self.seen();
-        match kind {
-            "READY" => {
-                seen.readies += 1;
-                *session = Some((d["session_id"].as_str().unwrap().to_owned(), 0));
-            }
-            "RESUMED" => seen.resumes += 1,
-            "BATON_FILLER" => seen.fillers += 1,
-            "GUILD_CREATE" => drop(seen.guilds.insert(d["id"].as_str().unwrap().to_owned())),
-            "MESSAGE_CREATE" => seen.messages.push(d["id"].as_str().unwrap().to_owned()),
-            _ => {}
-        }
-        if let Some((_, last)) = session {
-            seen.jumps += usize::from(sequence != *last + 1 && kind != "RESUMED");
-            *last = sequence;
-        }
-    }
-
-    async fn until(&self, what: &str, condition: impl Fn(&Seen) -> bool) {
-        for _ in 0..3000 {
-            if condition(&self.seen()) {
-                return;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        panic!("not {what}: {:?}", self.seen());
-    }
-
-    async fn until_messages(&self, more: usize) {
-        let before = self.seen().messages.len();
-        let enough = |seen: &Seen| seen.messages.len() >= before + more;
-        self.until("enough messages", enough).await;
-    }
-
-    /// Messages that came more than once.
-    fn repeated(&self) -> usize {
-        let seen = self.seen();
-        let once: BTreeSet<&String> = seen.messages.iter().collect();
-        seen.messages.len() - once.len()
-    }
-
-    /// It had one session, in which nothing is missing and nothing came twice.
-    fn saw_one_session(&self) {
-        assert_eq!(self.repeated(), 0, "{:?}", self.shard);
-        let seen = self.seen();
-        assert_eq!(
-            (seen.readies, seen.jumps),
-            (1, 0),
-            "{:?}: {seen:?}",
-            self.shard
-        );
-        // RESUMED of Discord has a number, and is nobody's.
-        assert!(seen.fillers <= seen.resumes, "{:?}: {seen:?}", self.shard);
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -464,89 +310,4 @@ async fn the_next_master_gets_the_socket_back_and_passes_it_on() {
         client.until("moved", |seen| seen.resumes == 2).await;
     }
     served.all_is_well().await;
-}
-
-/// A process of a music bot: it begins, joins a call where `joins` says so, and is killed when
-/// it knows of one and has acknowledged that. What it was told of it: the state, then the server.
-async fn plays(address: SocketAddr, joins: impl Fn(&Value) -> Option<Value>) -> (Value, Value) {
-    let url = format!("ws://{address}/?v=10&encoding=json");
-    let builder = ClientBuilder::from_uri(url.parse().unwrap());
-    let (mut socket, _) = builder.connect().await.unwrap();
-    let (mut state, mut server, mut joined) = (Value::Null, Value::Null, false);
-    let mut sequence = Value::Null;
-    while let Some(Ok(message)) = socket.next().await {
-        let Some(text) = message.as_text() else {
-            continue;
-        };
-        let payload: Value = serde_json::from_str(text).unwrap();
-        let d = payload["d"].clone();
-        let mut answer = match payload["op"].as_u64() {
-            Some(10) => Some(identify((0, 1))),
-            Some(1) => Some(json!({"op": 1, "d": sequence})),
-            Some(11) => return (state, server),
-            _ => None,
-        };
-        if payload["op"] == 0 {
-            sequence = payload["s"].clone();
-        }
-        match payload["t"].as_str() {
-            Some("GUILD_CREATE") if !joined => {
-                answer = joins(&d);
-                joined = answer.is_some();
-            }
-            Some("VOICE_STATE_UPDATE") if server.is_null() => state = d,
-            Some("VOICE_SERVER_UPDATE") => {
-                server = d;
-                answer = Some(json!({"op": 1, "d": sequence}));
-            }
-            _ => {}
-        }
-        if let Some(answer) = answer {
-            socket
-                .send(Message::text(answer.to_string()))
-                .await
-                .unwrap();
-        }
-    }
-    panic!("it was not told where it is: {state}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_music_bot_that_begins_after_a_deploy_or_a_kill_is_told_again_where_it_plays() {
-    let address = own_proxy();
-    let folder = tempfile::tempdir().unwrap();
-    let store = folder.path().join("store").display().to_string();
-    // The bot alone speaks: what the new process hears is no backlog.
-    let builder = Fleet::builder().shards(1).listen(address);
-    let builder = builder.events_per_second(0.0);
-    let mut fleet = builder.start(bot("v1", address, &store)).await.unwrap();
-    let joins = |guild: &Value| {
-        let channels = guild["channels"].as_array()?;
-        let channel = channels.iter().find(|channel| channel["type"] == 2)?;
-        Some(json!({"op": 4, "d": {
-            "guild_id": guild["id"], "channel_id": channel["id"],
-            "self_mute": false, "self_deaf": true,
-        }}))
-    };
-    let (state, server) = plays(address, joins).await;
-    assert!(server["token"].is_string() && state["member"].is_object());
-    let again = |it: &(Value, Value)| {
-        assert_eq!(it.1, server);
-        for field in [
-            "user_id",
-            "guild_id",
-            "channel_id",
-            "session_id",
-            "self_deaf",
-        ] {
-            assert_eq!(it.0[field], state[field], "{field}");
-        }
-        assert_eq!(it.0["member"]["user"]["id"], state["user_id"]);
-    };
-    again(&plays(address, |_| None).await);
-    fleet.deploy(bot("v2", address, &store)).await.unwrap();
-    again(&plays(address, |_| None).await);
-    fleet.kill_bot().await.unwrap();
-    fleet.serves().await.unwrap();
-    again(&plays(address, |_| None).await);
 }
