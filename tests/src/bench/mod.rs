@@ -12,6 +12,7 @@ pub mod core;
 pub mod deploys;
 pub mod floor;
 pub mod handover;
+mod lines;
 pub mod page;
 pub mod place;
 pub mod proxied;
@@ -231,7 +232,7 @@ impl<S: Fn(&str)> Run<S> {
     fn core(&mut self) {
         for shards in [64, 1024, 16_384] {
             let cost = core::cost(shards);
-            (self.say)(&table::core_row(&cost));
+            (self.say)(&lines::core(&cost));
             self.results.core.push(cost);
         }
     }
@@ -247,7 +248,7 @@ impl<S: Fn(&str)> Run<S> {
                 let measured = floor::measure(Duration::from_millis(*rtt), sessions, runs).await;
                 let row = format!("floor, {rtt} ms, {sessions} sessions");
                 if let Some(measured) = self.measured(&row, measured) {
-                    (self.say)(&table::floor_row(&measured));
+                    (self.say)(&lines::floor(&measured));
                     self.results.floor.push(measured);
                 }
             }
@@ -256,7 +257,7 @@ impl<S: Fn(&str)> Run<S> {
             let pause = Duration::from_millis(wait);
             let measured = floor::one_by_one(Duration::ZERO, pause, 3).await;
             if let Some(measured) = self.measured(&format!("one by one, {wait} ms"), measured) {
-                (self.say)(&table::one_by_one_row(&measured));
+                (self.say)(&lines::one_by_one(&measured));
                 self.results.one_by_one.push(measured);
             }
         }
@@ -268,7 +269,7 @@ impl<S: Fn(&str)> Run<S> {
         for keeps in [Keeps::Nothing, Keeps::Cache] {
             let measured = serving::events(keeps, 4, 4000.0, runs).await;
             if let Some(measured) = self.measured(&format!("events, {keeps:?}"), measured) {
-                (self.say)(&table::event_row(&measured));
+                (self.say)(&lines::event(&measured));
                 self.results.events.push(measured);
             }
         }
@@ -277,7 +278,7 @@ impl<S: Fn(&str)> Run<S> {
     async fn memory(&mut self) {
         let measured = serving::memory().await;
         for row in self.measured("memory", measured).unwrap_or_default() {
-            (self.say)(&table::memory_row(&row));
+            (self.say)(&lines::memory(&row));
             self.results.memory.push(row);
         }
     }
@@ -285,7 +286,7 @@ impl<S: Fn(&str)> Run<S> {
     async fn state(&mut self) {
         for row in state::rows(self.quick) {
             let measured = state::measure(row, self.runs()).await;
-            (self.say)(&table::state_row(&measured));
+            (self.say)(&lines::state(&measured));
             self.failed(&format!("state, {row:?}"), &measured.faults);
             self.results.state.push(measured);
         }
@@ -300,24 +301,24 @@ impl<S: Fn(&str)> Run<S> {
             let measured = proxied::events(*shards, *rate).await;
             let row = format!("proxy, {shards} clients, {rate} events/s");
             if let Some(measured) = self.measured(&row, measured) {
-                (self.say)(&table::through_row(&measured));
+                (self.say)(&lines::through(&measured));
                 self.results.proxy.events.push(measured);
             }
         }
         let measured = proxied::greeting(1000).await;
         if let Some(measured) = self.measured("proxy, READY", measured) {
-            (self.say)(&table::greeting_row(&measured));
+            (self.say)(&lines::greeting(&measured));
             self.results.proxy.greetings.push(measured);
         }
         let measured = proxied::memory().await;
         for row in self.measured("proxy, memory", measured).unwrap_or_default() {
-            (self.say)(&table::each_row(&row));
+            (self.say)(&lines::each(&row));
             self.results.proxy.memory.push(row);
         }
         let seconds = if self.quick { 20 } else { 150 };
         let measured = proxied::unread(Duration::from_secs(seconds)).await;
         if let Some(measured) = self.measured("proxy, a client that does not read", measured) {
-            (self.say)(&table::unread_row(&measured));
+            (self.say)(&lines::unread(&measured));
             self.results.proxy.unread.push(measured);
         }
     }
@@ -330,7 +331,7 @@ impl<S: Fn(&str)> Run<S> {
         for kind in Kind::ALL {
             let measured = sinks::costs(kind, none_us).await;
             if let Some(measured) = self.measured(&format!("sinks, {kind}"), measured) {
-                (self.say)(&table::sink_row(&measured));
+                (self.say)(&lines::sink(&measured));
                 self.results.sinks.costs.push(measured);
             }
         }
@@ -338,7 +339,7 @@ impl<S: Fn(&str)> Run<S> {
             let row = format!("sinks, deploys with {kind}");
             let measured = sinks::gap(kind, self.runs()).await;
             if let Some(measured) = self.measured(&row, measured) {
-                (self.say)(&table::sink_gap_row(&measured));
+                (self.say)(&lines::sink_gap(&measured));
                 self.failed(&row, &measured.faults);
                 self.results.sinks.gaps.push(measured);
             }
@@ -356,18 +357,18 @@ impl<S: Fn(&str)> Run<S> {
             .measured("a store's costs", measured)
             .unwrap_or_default()
         {
-            (self.say)(&table::stored_row(&row));
+            (self.say)(&lines::stored(&row));
             self.results.stored.push(row);
         }
         let runs = if self.quick { 1 } else { 5 };
         let measured = serving::events(Keeps::Store, 4, 4000.0, runs).await;
         if let Some(measured) = self.measured("events, a store", measured) {
-            (self.say)(&table::event_row(&measured));
+            (self.say)(&lines::event(&measured));
             self.results.events.push(measured);
         }
         let measured = serving::stored_memory().await;
         if let Some(measured) = self.measured("memory, a store", measured) {
-            (self.say)(&table::memory_row(&measured));
+            (self.say)(&lines::memory(&measured));
             self.results.memory.push(measured);
         }
         if !deployed {
@@ -375,7 +376,7 @@ impl<S: Fn(&str)> Run<S> {
         }
         for row in recovery::rows(self.quick) {
             let measured = recovery::measure(row, &self.results.recovery).await;
-            (self.say)(&table::recovery_row(&measured));
+            (self.say)(&lines::recovery(&measured));
             self.failed(&format!("recovery, {row:?}"), &measured.faults);
             self.results.recovery.push(measured);
         }
@@ -385,7 +386,7 @@ impl<S: Fn(&str)> Run<S> {
         for row in rows {
             let before = &self.results.handover;
             let measured = handover::measure(&row, &self.results.floor, before).await;
-            (self.say)(&table::handover_row(&measured));
+            (self.say)(&lines::handover(&measured));
             self.failed(&targets::name(&measured), &measured.faults);
             self.results.handover.push(measured);
         }

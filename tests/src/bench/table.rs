@@ -1,14 +1,12 @@
-//! Rows for people.
+//! The whole for people, as tables.
 
 use super::{
     Results,
-    core::CoreCost,
-    floor::{Floor, OneByOne},
     handover::{Handover, Kept},
     peaks,
-    proxied::{Each, Greeting, Through, Unread},
+    proxied::Through,
     recovery::Recovery,
-    serving::{EventCost, Keeps, Memory},
+    serving::Keeps,
     sinks::{SinkCost, SinkGap},
     state::{Compression, Holds, StateRate},
     stored::StoreCost,
@@ -265,7 +263,7 @@ fn sink(row: &SinkCost) -> Vec<String> {
     ]
 }
 
-fn sink_gap(row: &SinkGap) -> Vec<String> {
+pub(super) fn sink_gap(row: &SinkGap) -> Vec<String> {
     vec![
         row.broker.clone(),
         format!("{}, {} ms", row.shards, row.rtt_ms),
@@ -315,7 +313,7 @@ fn stored_peak(row: &Handover) -> Vec<String> {
     ]
 }
 
-fn stored(row: &StoreCost) -> Vec<String> {
+pub(super) fn stored(row: &StoreCost) -> Vec<String> {
     vec![
         row.of.clone(),
         format!("{:.2} µs", row.store_us),
@@ -324,7 +322,7 @@ fn stored(row: &StoreCost) -> Vec<String> {
     ]
 }
 
-fn recovery(row: &Recovery) -> Vec<String> {
+pub(super) fn recovery(row: &Recovery) -> Vec<String> {
     let of = row.row;
     let kept = match of.kept {
         Kept::Cache => "twilight's cache, which dies too",
@@ -343,7 +341,7 @@ fn recovery(row: &Recovery) -> Vec<String> {
     ]
 }
 
-fn state(rate: &StateRate) -> Vec<String> {
+pub(super) fn state(rate: &StateRate) -> Vec<String> {
     let of = match rate.row.holds {
         Holds::Bytes => "bytes as they are",
         Holds::Cache => "twilight's cache",
@@ -365,131 +363,7 @@ fn state(rate: &StateRate) -> Vec<String> {
     ]
 }
 
-pub(super) fn handover_row(row: &Handover) -> String {
-    format!(
-        "{}: gap {} (all shards {}), above the floor {}, from the dial {} ms; silence {}; deploy {} ms ({} of the plain row), {} of one state; {}",
-        name(row),
-        pair(&row.probed_gap_ms),
-        pair(&row.gap_ms),
-        tenths(row.over_floor_p50_ms, row.over_floor_p99_ms),
-        number(row.over_from_dial_p50_ms),
-        pair(&row.silence_ms),
-        number(row.deploy_ms),
-        ratio(row.deploy_of_plain),
-        ratio(row.of_one),
-        wire(row.events_s, &row.wire),
-    )
-}
-
-pub(super) fn floor_row(row: &Floor) -> String {
-    format!(
-        "minimal client, {} ms, {} at once: held RESUME {}, from the dial {}, close and resume {}, new session {}",
-        row.rtt_ms,
-        row.sessions,
-        pair(&row.held),
-        pair(&row.from_dial),
-        pair(&row.plain),
-        pair(&row.cold)
-    )
-}
-
-pub(super) fn one_by_one_row(row: &OneByOne) -> String {
-    format!(
-        "one shard after the other, {} ms between: {:.0} ms a shard",
-        row.wait_ms, row.shard_ms
-    )
-}
-
-pub(super) fn event_row(row: &EventCost) -> String {
-    format!(
-        "events, {}: {:.1} us in a slave, {:.1} us in bare twilight ({:.2}), {:.1} us to parse; {:.0} events/s",
-        keeps(row.keeps),
-        row.slave_us,
-        row.bare_us,
-        row.of_bare,
-        row.parse_us,
-        row.rate
-    )
-}
-
-pub(super) fn memory_row(row: &Memory) -> String {
-    format!(
-        "memory of {}: {:.0} KiB in a slave, {:.0} KiB in bare twilight ({:.2})",
-        row.of, row.slave_kib, row.bare_kib, row.of_bare
-    )
-}
-
-pub(super) fn stored_row(row: &StoreCost) -> String {
-    format!("store: {}", stored(row).join("; "))
-}
-
-pub(super) fn recovery_row(row: &Recovery) -> String {
-    format!("killed: {}", recovery(row).join("; "))
-}
-
-pub(super) fn through_row(row: &Through) -> String {
-    format!(
-        "proxy, {} clients: delay {}, without it {}; {:.1} us an event, bare twilight {:.1} us; {}",
-        row.shards,
-        finely(&row.delay_ms),
-        finely(&row.bare_ms),
-        row.slave_us,
-        row.bare_us,
-        wire(row.rate, &row.wire)
-    )
-}
-
-pub(super) fn sink_row(row: &SinkCost) -> String {
-    format!(
-        "sink {}: {:.0} events/s of {:.0}, bare {:.0}; at {:.0}: confirm {}, bare {}, to a worker {}; {:.1} us an event, none {:.1} us, bare {:.1} us",
-        row.broker,
-        row.events_s,
-        row.offered,
-        row.bare_s,
-        row.rate,
-        finely(&row.confirm_ms),
-        finely(&row.bare_confirm_ms),
-        finely(&row.delay_ms),
-        row.slave_us,
-        row.none_us,
-        row.bare_us
-    )
-}
-
-pub(super) fn sink_gap_row(row: &SinkGap) -> String {
-    format!("sink {}", sink_gap(row).join("; "))
-}
-
-pub(super) fn greeting_row(row: &Greeting) -> String {
-    format!(
-        "proxy, READY with {} guilds: {:.1} ms, through a socket {:.1} ms; {} bytes",
-        row.guilds, row.ms, row.socket_ms, row.bytes
-    )
-}
-
-pub(super) fn each_row(row: &Each) -> String {
-    format!("proxy, memory of {}: {:.0} KiB", row.of, row.kib)
-}
-
-pub(super) fn unread_row(row: &Unread) -> String {
-    format!(
-        "proxy, a client that does not read for {} s at {:.0} events/s: {:.0} KiB before, at most {:.0} KiB, then {:.0} KiB",
-        row.seconds, row.rate, row.before_kib, row.first_kib, row.second_kib
-    )
-}
-
-pub(super) fn state_row(row: &StateRate) -> String {
-    state(row).join("; ")
-}
-
-pub(super) fn core_row(row: &CoreCost) -> String {
-    format!(
-        "core, {} shards: {:.2} us an input of a deploy, {:.2} us a checkpoint",
-        row.shards, row.deploy_input_us, row.checkpoint_us
-    )
-}
-
-const fn keeps(keeps: Keeps) -> &'static str {
+pub(super) const fn keeps(keeps: Keeps) -> &'static str {
     match keeps {
         Keeps::Nothing => "parsed",
         Keeps::Cache => "parsed and cached",
@@ -497,20 +371,20 @@ const fn keeps(keeps: Keeps) -> &'static str {
     }
 }
 
-fn wire(events_s: f64, wire: &str) -> String {
+pub(super) fn wire(events_s: f64, wire: &str) -> String {
     format!("{events_s:.0}, {wire}")
 }
 
-fn pair(spread: &Spread) -> String {
+pub(super) fn pair(spread: &Spread) -> String {
     tenths(spread.p50, spread.p99)
 }
 
-fn tenths(p50: Option<f64>, p99: Option<f64>) -> String {
+pub(super) fn tenths(p50: Option<f64>, p99: Option<f64>) -> String {
     format!("{} / {} ms", number(p50), number(p99))
 }
 
 /// Where a tenth of a millisecond is much.
-fn finely(spread: &Spread) -> String {
+pub(super) fn finely(spread: &Spread) -> String {
     hundredths(spread.p50, spread.p99)
 }
 
@@ -518,11 +392,11 @@ fn hundredths(p50: Option<f64>, p99: Option<f64>) -> String {
     format!("{} / {} ms", ratio(p50), ratio(p99))
 }
 
-fn number(value: Option<f64>) -> String {
+pub(super) fn number(value: Option<f64>) -> String {
     value.map_or_else(unknown, |value| format!("{value:.1}"))
 }
 
-fn ratio(value: Option<f64>) -> String {
+pub(super) fn ratio(value: Option<f64>) -> String {
     value.map_or_else(unknown, |value| format!("{value:.2}"))
 }
 
