@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::{
-    judge::Marks,
+    marks::Marks,
     patience::Patience,
     row::ClientHarm,
     scene::{Scene, Setup},

@@ -1,6 +1,6 @@
 //! What a row demands of its outcome, beyond what is demanded of every run.
 
-use super::{judge::Marks, phase::Phase, unending::Fate};
+use super::{marks::Marks, phase::Phase, unending::Fate};
 
 /// Where the shards are at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ pub mod host;
 pub mod hunt;
 pub mod journal;
 pub mod judge;
+pub mod marks;
 pub mod operator;
 mod overload;
 mod patience;
