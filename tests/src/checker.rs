@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use baton_brokers::Kind;
 use serde::Serialize;
 
 use crate::records::{Handled, Sent, by_key};
@@ -35,6 +36,17 @@ pub enum Order {
     Shards,
     /// Those of each guild, and those of a shard that are of none.
     Guilds,
+}
+
+impl Order {
+    /// The order in which a broker of this kind gives events to a worker.
+    #[must_use]
+    pub const fn behind(kind: Kind) -> Self {
+        match kind {
+            Kind::Nats | Kind::Rabbit => Self::Guilds,
+            Kind::Redis => Self::Shards,
+        }
+    }
 }
 
 /// Examples beyond these are counted, not listed.

@@ -2,6 +2,7 @@
 
 mod deployed;
 mod judging;
+mod launched;
 mod page;
 pub mod proxy;
 pub mod sink;
@@ -104,10 +105,7 @@ impl Behind {
 
     /// Whose events it gets in their order.
     pub(crate) const fn order(&self) -> Order {
-        match self.kind {
-            Kind::Nats | Kind::Rabbit => Order::Guilds,
-            Kind::Redis => Order::Shards,
-        }
+        Order::behind(self.kind)
     }
 }
 
@@ -249,11 +247,7 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
         }
     ));
 
-    fleet.discord.traffic(options.rate).await?;
-    say(&format!(
-        "traffic: {} events a second on each shard",
-        options.rate
-    ));
+    begin_traffic(options, &fleet, say).await?;
     sleep(BEFORE_PROBES).await;
     let sampled: Vec<u32> = (0..options.shards.min(options.sampled)).collect();
     fleet.discord.probe(&sampled, true).await?;
@@ -321,6 +315,15 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
     }
     fleet.shut_down().await?;
     Ok(outcome)
+}
+
+async fn begin_traffic(options: &DemoOptions, fleet: &Fleet, say: &impl Fn(&str)) -> Result<()> {
+    fleet.discord.traffic(options.rate).await?;
+    say(&format!(
+        "traffic: {} events a second on each shard",
+        options.rate
+    ));
+    Ok(())
 }
 
 fn processes(options: &DemoOptions, fleet: &mut Fleet, old: &Process) -> Result<Processes> {

@@ -1,4 +1,5 @@
-//! A worker behind a broker: the one of the guide as a process, and what it handled, when.
+//! A broker, and a worker behind it: the one of the guide as a process, and what it handled,
+//! when.
 //!
 //! What it has handled is compared with the simulated Discord's ledger by the one checker, as
 //! the records of a slave are. A worker that is killed between handling and acknowledging gets
@@ -6,26 +7,43 @@
 //! from an event that a broker has twice.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     process::Stdio,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use baton_brokers::worker::Python;
+use baton_brokers::{Kind, Server, worker};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
-    task::JoinHandle,
+    task::{JoinHandle, block_in_place, spawn_blocking},
 };
 
 use crate::{
     demo::now_us,
     error::{Error, Result},
     process::clean,
-    records::Handled,
+    records::{Handled, Sent},
 };
+
+/// A broker in a folder of its own.
+///
+/// # Errors
+/// It is not installed, or does not start.
+pub async fn server(kind: Kind) -> Result<Server> {
+    let started = spawn_blocking(move || Server::start(kind)).await;
+    let started = started.map_err(|error| Error::answer("broker", error))?;
+    started.map_err(|error| Error::answer("broker", error))
+}
+
+/// Has a broker do something that takes time.
+pub(crate) fn operate(
+    act: impl FnOnce() -> std::result::Result<(), baton_brokers::Error>,
+) -> Result<()> {
+    block_in_place(act).map_err(|error| Error::answer("broker", error))
+}
 
 /// One event that a worker handled: its envelope, as far as it matters here.
 #[derive(Deserialize)]
@@ -83,11 +101,13 @@ pub struct Work {
 }
 
 impl Worker {
-    /// Writes its program and its log into this folder. It does not run yet.
+    /// Writes its program and its log into this folder, for a bot of so many shards. It does
+    /// not run yet.
     ///
     /// # Errors
-    /// The folder cannot be written.
-    pub fn new(python: Python, folder: &Path) -> Result<Self> {
+    /// Its library is not installed, or the folder cannot be written.
+    pub fn new(server: &Server, shards: u32, folder: &Path) -> Result<Self> {
+        let python = worker::of(server, shards).map_err(|error| Error::answer("broker", error))?;
         let script = folder.join("worker.py");
         let written = std::fs::write(&script, python.text);
         written.map_err(Error::io(format!("write {}", script.display())))?;
@@ -165,6 +185,14 @@ impl Worker {
     }
 }
 
+impl Work {
+    /// What was sent and is not handled yet.
+    pub fn lacks<'a>(&self, sent: &'a [Sent]) -> impl Iterator<Item = &'a Sent> + use<'a> {
+        let handled: BTreeSet<_> = self.handled.iter().map(Handled::key).collect();
+        sent.iter().filter(move |it| !handled.contains(&it.key()))
+    }
+}
+
 fn work(came: &[Came]) -> Work {
     let mut work = Work::default();
     let mut before: BTreeMap<(&str, u64), Vec<&Came>> = BTreeMap::new();
@@ -227,10 +255,7 @@ async fn read(output: impl AsyncRead + Unpin, life: u32, came: Arc<Mutex<Vec<Cam
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        checker::{Exactness, Order},
-        records::Sent,
-    };
+    use crate::checker::{Exactness, Order};
 
     fn sent(upto: u64) -> Vec<Sent> {
         let sent = (1..=upto).map(|seq| Sent {

@@ -23,6 +23,10 @@ pub const WIRE: &str = "zstd-stream, no TLS";
 /// Nothing takes longer.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// Up to so many members a guild comes with all of them: as much as can be asked for, and what
+/// slaves ask for.
+const LARGE: u32 = 250;
+
 /// How a client and a gateway talk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
@@ -147,6 +151,7 @@ impl Client {
     pub async fn send_identify(&mut self, shard: u32, shards: u32) -> Result<()> {
         let identify = json!({"op": 2, "d": {
             "token": TOKEN, "intents": INTENTS, "shard": [shard, shards],
+            "large_threshold": LARGE,
             "properties": {"os": "linux", "browser": "bench", "device": "bench"},
         }});
         self.send(identify.to_string()).await

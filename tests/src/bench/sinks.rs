@@ -7,7 +7,7 @@ use std::{collections::HashMap, time::Duration};
 use baton_brokers::{Kind, Server};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::time::sleep;
 
 use super::median;
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     http::Endpoint,
     process::{Process, command},
     records::read_sinks,
+    workers::server,
 };
 
 /// A cold start takes at most this long.
@@ -105,16 +106,6 @@ pub struct Bare {
     pub confirm_ms: Spread,
     /// Microseconds of processor time of a message.
     pub us: f64,
-}
-
-/// A broker in a folder of its own.
-///
-/// # Errors
-/// It is not installed, or does not start.
-pub async fn server(kind: Kind) -> Result<Server> {
-    let started = spawn_blocking(move || Server::start(kind)).await;
-    let started = started.map_err(|error| Error::answer("broker", error))?;
-    started.map_err(|error| Error::answer("broker", error))
 }
 
 /// Events through a broker; `none_us`: what one costs with `--sink none`.

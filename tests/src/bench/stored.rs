@@ -26,7 +26,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Members of the largest guilds, and how many members are looked at.
+/// Members of a guild, and how many members are looked at.
 const MEMBERS: u32 = 100;
 const LOOKS: usize = 200_000;
 
@@ -212,27 +212,51 @@ async fn stream(guilds: u32, events: usize) -> Result<(Vec<Came>, Vec<Came>)> {
     let discord = Discord::start(folder.path(), folder.path(), &options).await?;
     let mut client = Client::dial(&discord.gateway_url).await?;
     client.identify(0, 1).await?;
-    let mut creates = Vec::new();
-    while creates.len() < guilds as usize {
-        creates.push(came(&mut client).await?);
-    }
+    let creates = came(&mut client, guilds as usize).await?;
     discord.traffic(RATE).await?;
-    let mut updates = Vec::new();
-    while updates.len() < events {
-        updates.push(came(&mut client).await?);
-    }
+    let updates = came(&mut client, events).await?;
     Ok((creates, updates))
 }
 
-async fn came(client: &mut Client) -> Result<Came> {
-    let text = client.next_text().await?;
-    let head: Head =
-        serde_json::from_str(&text).map_err(|error| Error::answer("the gateway", error))?;
-    Ok(Came { kind: head.t, text })
+/// The next events.
+async fn came(client: &mut Client, count: usize) -> Result<Vec<Came>> {
+    let mut came = Vec::with_capacity(count);
+    while came.len() < count {
+        let text = client.next_text().await?;
+        let head: Head =
+            serde_json::from_str(&text).map_err(|error| Error::answer("the gateway", error))?;
+        came.push(Came { kind: head.t, text });
+    }
+    Ok(came)
 }
 
 fn timed(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
     let began = Instant::now();
     work()?;
     Ok(began.elapsed())
+}
+
+#[cfg(test)]
+mod tests {
+    use baton_discord::{Discord, DiscordConfig};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn guilds_come_with_all_of_their_members_and_neighbours_are_of_different_guilds() {
+        let discord = Discord::start(DiscordConfig {
+            guilds_per_shard: 3,
+            members_per_guild: MEMBERS,
+            ..DiscordConfig::quick()
+        });
+        let discord = discord.await.expect("a simulated Discord");
+        let client = Client::dial(&discord.url()).await;
+        let mut client = client.expect("a connection");
+        client.identify(0, 1).await.expect("READY");
+        let creates = came(&mut client, 3).await.expect("guilds");
+        assert!(creates.iter().all(|event| event.kind == "GUILD_CREATE"));
+        let members = members(&creates).expect("guilds");
+        assert_eq!(members.len(), 3 * MEMBERS as usize);
+        assert_ne!(members[0].0, members[1].0);
+    }
 }

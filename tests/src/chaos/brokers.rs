@@ -3,12 +3,9 @@
 
 use std::time::Duration;
 
-use baton_brokers::{Kind, Server, worker};
+use baton_brokers::{Kind, Server};
 use serde_json::Value;
-use tokio::{
-    task::{block_in_place, spawn_blocking},
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use super::{
     patience::Patience,
@@ -19,8 +16,7 @@ use super::{
 use crate::{
     checker::Order,
     error::{Error, Result},
-    records::Sent,
-    workers::{Work, Worker},
+    workers::{Work, Worker, operate, server},
 };
 
 /// The publisher says that the broker takes nothing, or the worker has everything, within
@@ -64,16 +60,13 @@ impl Broker {
     /// # Errors
     /// It does not start.
     pub(super) async fn start(kind: Kind, setup: &mut Setup) -> Result<Self> {
-        let started = spawn_blocking(move || Server::start(kind)).await;
-        let server = started.map_err(|error| Error::answer("broker", error))?;
-        let server = server.map_err(refused)?;
+        let server = server(kind).await?;
         let wire = Wire::lay().await?;
         wire.lead_to(([127, 0, 0, 1], server.port()).into());
         let url = format!("{kind}://{}", wire.address());
         setup.slave.extend(["--sink".to_owned(), url]);
         // Beside the fleet's folder: who has a part in that is a process of the fleet.
-        let python = worker::of(&server, setup.shards).map_err(refused)?;
-        let mut worker = Worker::new(python, server.dir())?;
+        let mut worker = Worker::new(&server, setup.shards, server.dir())?;
         worker.start()?;
         Ok(Self {
             server,
@@ -93,8 +86,8 @@ impl Broker {
     }
 
     /// Whose events come in their order.
-    pub(super) const fn order() -> Order {
-        Order::Guilds
+    pub(super) const fn order(&self) -> Order {
+        Order::behind(self.server.kind())
     }
 
     /// Ends every harm that is not over.
@@ -104,12 +97,8 @@ impl Broker {
     }
 
     fn starts_again(&mut self) -> Result<()> {
-        block_in_place(|| self.server.start_again()).map_err(refused)
+        operate(|| self.server.start_again())
     }
-}
-
-fn refused(error: baton_brokers::Error) -> Error {
-    Error::answer("broker", error)
 }
 
 /// Strikes the broker of a run.
@@ -132,10 +121,12 @@ pub(super) async fn strike(scene: &mut Scene, harm: BrokerHarm) -> Result<()> {
             Ok(())
         }
         BrokerHarm::Full => {
-            block_in_place(|| broker(scene)?.server.fill().map_err(refused))?;
+            let broker = broker(scene)?;
+            operate(|| broker.server.fill())?;
             is_missed(scene).await?;
             sleep(FULL).await;
-            block_in_place(|| broker(scene)?.server.make_room().map_err(refused))
+            let broker = self::broker(scene)?;
+            operate(|| broker.server.make_room())
         }
         BrokerHarm::Slow => {
             let (delay, span) = SLOW;
@@ -152,7 +143,7 @@ pub(super) async fn strike(scene: &mut Scene, harm: BrokerHarm) -> Result<()> {
             let rate = scene.setup.rate;
             let broker = broker(scene)?;
             broker.server.process().kill();
-            broker.server.forget().map_err(refused)?;
+            operate(|| broker.server.forget())?;
             scene.fleet.discord.traffic(rate).await?;
             is_missed(scene).await?;
             sleep(AWAY).await;
@@ -202,7 +193,7 @@ async fn has_everything(scene: &mut Scene) -> Result<()> {
     let mut patience = Patience::of(SEEN);
     loop {
         let sent = scene.fleet.discord.ledger().await?;
-        let missing = missing(&sent, &broker(scene)?.work());
+        let missing = broker(scene)?.work().lacks(&sent).count();
         if missing == 0 {
             return Ok(());
         }
@@ -211,11 +202,4 @@ async fn has_everything(scene: &mut Scene) -> Result<()> {
         }
         sleep(Duration::from_millis(50)).await;
     }
-}
-
-fn missing(sent: &[Sent], work: &Work) -> usize {
-    let handled = work.handled.iter();
-    let handled: std::collections::BTreeSet<_> = handled.map(|event| event.key()).collect();
-    let missing = sent.iter().filter(|it| !handled.contains(&it.key()));
-    missing.count()
 }

@@ -183,6 +183,7 @@ fn faults(outcome: &Outcome) -> Vec<String> {
         (found.lost + found.lost_said, "lost"),
         (found.duplicated_unmarked, "repeated without a mark"),
         (found.needless_marks, "needless marks"),
+        (found.invented, "never sent"),
         (found.out_of_order, "out of order"),
         (found.identifies, "needless IDENTIFYs"),
         (found.state_mismatches, "guilds whose state is not true"),

@@ -12,7 +12,6 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    brokers::Broker,
     expect::Expect,
     marks,
     patience::Patience,
@@ -42,7 +41,9 @@ pub struct Findings {
     pub duplicated_unmarked: u64,
     /// Marks that nothing justifies (P2).
     pub needless_marks: u64,
-    /// Against P3 or P7, or never sent.
+    /// Handled, and never sent.
+    pub invented: u64,
+    /// Against P3 or P7.
     pub out_of_order: u64,
     /// IDENTIFYs beyond the cold start.
     pub identifies: u64,
@@ -81,7 +82,7 @@ pub async fn judge(scene: &Scene, limit: Duration, expect: &Expect) -> Result<Fi
     let excused = u64::from(matches!(fate, Some(Fate::GivenUp | Fate::Held)));
     let unmarked = unending.map_or(0, |event| carried_unmarked(event, &records.handled));
     let order = match &scene.broker {
-        Some(_) => Broker::order(),
+        Some(broker) => broker.order(),
         None => Order::Shards,
     };
     let exact = Exactness::in_order_of(order, &sent, &records.handled);
@@ -92,7 +93,8 @@ pub async fn judge(scene: &Scene, limit: Duration, expect: &Expect) -> Result<Fi
         lost: exact.lost.saturating_sub(lost_said + excused),
         lost_said,
         duplicated_unmarked: exact.duplicated + unmarked,
-        out_of_order: exact.out_of_order + exact.invented,
+        invented: exact.invented,
+        out_of_order: exact.out_of_order,
         identifies: scene.fleet.discord.counts().await?.identifies - scene.cold.identifies,
         recovery_ms: recovery_ms(scene, &sent, &records.handled),
         given_up: given_up(&news)

@@ -233,6 +233,7 @@ fn faults(expect: &Expect, findings: &Findings, report: &Report) -> Vec<String> 
         (findings.lost, "lost"),
         (findings.duplicated_unmarked, "repeated without a mark"),
         (findings.needless_marks, "needless marks"),
+        (findings.invented, "never sent"),
         (
             if expect.doubt_at_a_seal {
                 0

@@ -2,32 +2,31 @@
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::{
     Case, DEPLOYED, KILLED, OP7, OP9_FALSE, OP9_TRUE, Outcome, PROXY_KILLED, Played, REPLACED,
 };
 use crate::{
-    chaos::{hunt, judge::newest},
+    chaos::judge::newest,
     clients::{
         journal::{Journal, for_clients, of_those},
         library::{LIBRARIES, Process, Tools},
     },
     demo::{
-        DemoOptions, LIMIT, SAMPLED_GUILDS,
+        DemoOptions, LIMIT, SAMPLED_GUILDS, begin_traffic,
         deployed::{self, Deploy},
-        fleet_options,
         judging::wire,
-        now_us, replayed,
+        launched, now_us,
     },
     error::{Error, Result},
-    fleet::{Fleet, Special, own_proxy},
+    fleet::{Fleet, own_proxy},
     gap::Interval,
 };
 
@@ -63,9 +62,8 @@ pub(super) async fn play(
     say: &impl Fn(&str),
 ) -> Result<Outcome> {
     let gateway = own_proxy();
-    let store = tempfile::Builder::new().prefix("baton-store-").tempdir();
-    let store = store.map_err(Error::io("make a folder for the store"))?;
-    let fleet = start(options, gateway, &store.path().join("store")).await?;
+    let store = launched::store()?;
+    let fleet = start(options, gateway, &store).await?;
     let cold = fleet.discord.counts().await?;
     let mut stage = Stage {
         logs: fleet.folder().join("logs"),
@@ -84,11 +82,7 @@ pub(super) async fn play(
     ));
     stage.bots = stage.start_all().await?;
     stage.ready().await?;
-    stage.fleet.discord.traffic(options.rate).await?;
-    say(&format!(
-        "traffic: {} events a second on each shard",
-        options.rate
-    ));
+    begin_traffic(options, &stage.fleet, say).await?;
     stage.caught_up().await?;
 
     stage.kill_all().await?;
@@ -103,28 +97,10 @@ pub(super) async fn play(
         .await
 }
 
-async fn start(options: &DemoOptions, gateway: SocketAddr, store: &Path) -> Result<Fleet> {
-    let special = Special {
-        limits: [
-            ("replay_buffer", replayed(options).to_string()),
-            ("backoff", "200ms".to_owned()),
-        ]
-        .into(),
-        clients_at: Some(gateway),
-        ..Special::default()
-    };
-    let mut all = fleet_options(options, special);
-    all.launch = true;
+async fn start(options: &DemoOptions, gateway: SocketAddr, store: &TempDir) -> Result<Fleet> {
+    let mut all = launched::options(options, store, ["--proxy", &gateway.to_string()]);
+    all.special.clients_at = Some(gateway);
     all.discord.more.push("--stamp".to_owned());
-    let flags = [
-        "--state",
-        "store",
-        "--store",
-        &store.display().to_string(),
-        "--proxy",
-        &gateway.to_string(),
-    ];
-    all.special.slave_flags.extend(flags.map(str::to_owned));
     let fleet = Fleet::start(all).await?;
     fleet.all_serving(LIMIT).await?;
     Ok(fleet)
@@ -277,11 +253,7 @@ impl<S: Fn(&str)> Stage<'_, S> {
 
     async fn kill_proxy(&mut self) -> Result<()> {
         self.begins(PROXY_KILLED);
-        let (_, pid) = self.fleet.owner().await?;
-        hunt::signal(pid, Signal::KILL);
-        while hunt::is_alive(pid) {
-            sleep(Duration::from_millis(5)).await;
-        }
+        launched::kill_owner(&self.fleet).await?;
         self.caught_up().await
     }
 

@@ -1,31 +1,24 @@
 //! What happens.
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use baton_brokers::{Kind, Server, worker};
-use rustix::process::Signal;
+use baton_brokers::{Kind, Server};
 use serde_json::Value;
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::time::sleep;
 
 use super::{BROKER_KILLED, DEPLOYED, FULL, Outcome, Played, SLAVE_KILLED, Spans, WORKER_KILLED};
 use crate::{
     chaos::hunt,
     demo::{
-        DemoOptions, LIMIT, SAMPLED_GUILDS,
+        DemoOptions, LIMIT, SAMPLED_GUILDS, begin_traffic,
         deployed::{self, Deploy},
-        fleet_options,
         judging::wire,
-        now_us, replayed,
+        launched, now_us,
     },
     error::{Error, Result},
-    fleet::{Fleet, Special},
+    fleet::Fleet,
     http::Endpoint,
-    records::Handled,
-    workers::Worker,
+    workers::{Worker, operate, server},
 };
 
 /// Traffic between two cases.
@@ -51,12 +44,11 @@ pub(super) async fn play(
     spans: Spans,
     say: &impl Fn(&str),
 ) -> Result<Outcome> {
-    let broker = blocking(move || Server::start(kind)).await?;
-    let python = worker::of(&broker, options.shards).map_err(refused)?;
-    let store = tempfile::Builder::new().prefix("baton-store-").tempdir();
-    let store = store.map_err(Error::io("make a folder for the store"))?;
-    let fleet = start(options, &broker, &store.path().join("store")).await?;
-    let mut worker = Worker::new(python, &fleet.folder().join("logs"))?;
+    let broker = server(kind).await?;
+    let store = launched::store()?;
+    let launched = launched::options(options, &store, ["--sink", &broker.url()]);
+    let fleet = Fleet::start(launched).await?;
+    let mut worker = Worker::new(&broker, options.shards, &fleet.folder().join("logs"))?;
     worker.start()?;
     fleet.all_serving(LIMIT).await?;
     if let Ok((_, pid)) = fleet.owner().await {
@@ -69,11 +61,7 @@ pub(super) async fn play(
         broker.url(),
         options.shards
     ));
-    fleet.discord.traffic(options.rate).await?;
-    say(&format!(
-        "traffic: {} events a second on each shard",
-        options.rate
-    ));
+    begin_traffic(options, &fleet, say).await?;
     let mut stage = Stage {
         fleet,
         broker,
@@ -103,54 +91,13 @@ const fn name(kind: Kind) -> &'static str {
     }
 }
 
-fn refused(error: baton_brokers::Error) -> Error {
-    Error::answer("broker", error)
-}
-
-/// What a broker does takes time.
-async fn blocking<T: Send + 'static>(
-    act: impl FnOnce() -> std::result::Result<T, baton_brokers::Error> + Send + 'static,
-) -> Result<T> {
-    let done = spawn_blocking(act).await;
-    let done = done.map_err(|error| Error::answer("broker", error))?;
-    done.map_err(refused)
-}
-
-async fn start(options: &DemoOptions, broker: &Server, store: &Path) -> Result<Fleet> {
-    let special = Special {
-        limits: [
-            ("replay_buffer", replayed(options).to_string()),
-            ("backoff", "200ms".to_owned()),
-        ]
-        .into(),
-        // What is known of guilds outlives a publisher that is killed.
-        slave_flags: [
-            "--sink",
-            &broker.url(),
-            "--state",
-            "store",
-            "--store",
-            &store.display().to_string(),
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-        ..Special::default()
-    };
-    let mut all = fleet_options(options, special);
-    all.launch = true;
-    Fleet::start(all).await
-}
-
 impl<S: Fn(&str)> Stage<'_, S> {
     /// Waits until the worker has handled what was sent up to now.
     async fn caught_up(&mut self) -> Result<()> {
         let began = Instant::now();
         let sent = self.fleet.discord.ledger().await?;
         loop {
-            let work = self.worker.work();
-            let handled: BTreeSet<_> = work.handled.iter().map(Handled::key).collect();
-            let missing = sent.iter().find(|it| !handled.contains(&it.key()));
-            let Some(missing) = missing else {
+            let Some(missing) = self.worker.work().lacks(&sent).next() else {
                 return Ok(());
             };
             let is_over = self.worker.is_over();
@@ -210,11 +157,7 @@ impl<S: Fn(&str)> Stage<'_, S> {
     async fn kill_slave(&mut self) -> Result<()> {
         let before = self.begins(SLAVE_KILLED).await?;
         let began = Instant::now();
-        let (_, pid) = self.fleet.owner().await?;
-        hunt::signal(pid, Signal::KILL);
-        while hunt::is_alive(pid) {
-            sleep(Duration::from_millis(5)).await;
-        }
+        launched::kill_owner(&self.fleet).await?;
         self.ends(before, began.elapsed()).await
     }
 
@@ -224,17 +167,17 @@ impl<S: Fn(&str)> Stage<'_, S> {
         self.broker.process().kill();
         self.is_missed().await?;
         sleep(span).await;
-        tokio::task::block_in_place(|| self.broker.start_again()).map_err(refused)?;
+        operate(|| self.broker.start_again())?;
         self.ends(before, began.elapsed()).await
     }
 
     async fn fill(&mut self, span: Duration) -> Result<()> {
         let before = self.begins(FULL).await?;
         let began = Instant::now();
-        tokio::task::block_in_place(|| self.broker.fill()).map_err(refused)?;
+        operate(|| self.broker.fill())?;
         self.is_missed().await?;
         sleep(span).await;
-        tokio::task::block_in_place(|| self.broker.make_room()).map_err(refused)?;
+        operate(|| self.broker.make_room())?;
         self.ends(before, began.elapsed()).await
     }
 

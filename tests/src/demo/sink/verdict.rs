@@ -78,7 +78,7 @@ impl SinkVerdict {
         writeln!(
             out,
             "  the worker of {}: {} events sent, {} handled, {} lost, {} handled twice, {} out of \
-             order in their guild",
+             order",
             self.broker,
             exactness.events_sent,
             exactness.events_handled,
@@ -125,7 +125,7 @@ impl SinkVerdict {
 
 pub(super) fn judge(options: &DemoOptions, kind: Kind, outcome: Outcome) -> SinkVerdict {
     let handled = &outcome.work.handled;
-    let mut exactness = Exactness::in_order_of(Order::Guilds, &outcome.sent, handled);
+    let mut exactness = Exactness::in_order_of(Order::behind(kind), &outcome.sent, handled);
     let repeated_marked = std::mem::take(&mut exactness.marked);
     if repeated_marked > 0 {
         let is_fault = |example: &String| !example.starts_with("marked");

@@ -21,7 +21,7 @@ use async_nats::{
     Client, ConnectOptions, Event, HeaderMap, HeaderName,
     connection::State,
     jetstream::{
-        Context,
+        self, Context, ErrorCode,
         context::{ContextBuilder, PublishError, PublishErrorKind},
         message::PublishMessage,
     },
@@ -314,9 +314,42 @@ impl Nats {
             MaxAckPending | WrongLastMessageId | WrongLastSequence | Other => {
                 let source = std::error::Error::source(error);
                 let reason = source.map_or_else(|| error.to_string(), ToString::to_string);
-                (true, reason)
+                (!is_full(error), reason)
             }
         };
         Refused { in_doubt, reason }
+    }
+}
+
+/// Whether the stream has met one of its limits: the broker has not stored the message, and
+/// says so.
+fn is_full(error: &PublishError) -> bool {
+    let answer = std::error::Error::source(error);
+    let answer = answer.and_then(|answer| answer.downcast_ref::<jetstream::Error>());
+    // Of what fails under this code, a disk may have written a part.
+    answer.is_some_and(|answer| {
+        let is_limit = answer.to_string().starts_with("maximum ");
+        answer.error_code() == ErrorCode::STREAM_STORE_FAILED && is_limit
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_that_is_full_does_not_have_the_message_and_one_that_fails_may() {
+        let full = |code: u64, description: &str| {
+            let answer = json!({"code": 503, "err_code": code, "description": description});
+            let answer: jetstream::Error = serde_json::from_value(answer).unwrap();
+            is_full(&PublishError::with_source(PublishErrorKind::Other, answer))
+        };
+        assert!(full(10077, "maximum bytes exceeded"));
+        assert!(!full(10077, "no space left on device"));
+        assert!(!full(10008, "maximum bytes exceeded"));
+        assert!(!is_full(&PublishError::new(PublishErrorKind::Other)));
     }
 }
