@@ -69,6 +69,11 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
     /// It was killed, and comes back at the same port with what is on its disk.
     ///
     /// # Errors

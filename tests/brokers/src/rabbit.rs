@@ -88,6 +88,38 @@ impl Rabbit {
         format!("amqp://127.0.0.1:{}", self.port)
     }
 
+    /// `kill -9`, once the names of its queues are on its disk. It writes them down seconds after
+    /// it has said that they are declared, and a quorum queue without its name comes back
+    /// without a leader, for ever.
+    ///
+    /// # Errors
+    /// It does not write them down.
+    pub fn kill(&mut self) -> Result<(), Error> {
+        let (log, every) = (self.folder.join("log"), Duration::from_millis(50));
+        let written = || self.queues_have_names().ok()?.then_some(());
+        wait("rabbitmq-server", &log, every, written)?;
+        self.process.kill();
+        Ok(())
+    }
+
+    /// Each quorum queue has a folder, which is called as the queue is in the file of names.
+    fn queues_have_names(&self) -> io::Result<bool> {
+        let node = node(self.port);
+        let quorum = self.folder.join("data").join(&node);
+        let quorum = quorum.join("quorum").join(&node);
+        let names = fs::read(quorum.join("names.dets"))?;
+        for entry in fs::read_dir(quorum)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.as_encoded_bytes();
+            let is_named = || names.windows(name.len()).any(|part| part == name);
+            if entry.file_type()?.is_dir() && !is_named() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// It was killed, and comes back with what is on its disk.
     ///
     /// # Errors

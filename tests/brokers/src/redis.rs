@@ -81,6 +81,11 @@ impl Redis {
         format!("redis+unix://{}", self.socket().display())
     }
 
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
     /// It was killed, and comes back with what is on its disk.
     ///
     /// # Errors

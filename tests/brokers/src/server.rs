@@ -127,6 +127,20 @@ impl Server {
         format!("{}://127.0.0.1:{}", self.kind(), self.port())
     }
 
+    /// `kill -9`. A RabbitMQ is given the time to write down the names of its queues
+    /// ([`Rabbit::kill`]).
+    ///
+    /// # Errors
+    /// It does not write them down.
+    pub fn kill(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Nats(nats) => nats.kill(),
+            Self::Rabbit(rabbit) => rabbit.kill()?,
+            Self::Redis(redis) => redis.kill(),
+        }
+        Ok(())
+    }
+
     /// It was killed, and comes back at the same place with what is on its disk.
     ///
     /// # Errors

@@ -96,6 +96,10 @@ impl Broker {
         self.wire.heal();
     }
 
+    fn dies(&mut self) -> Result<()> {
+        operate(|| self.server.kill())
+    }
+
     fn starts_again(&mut self) -> Result<()> {
         operate(|| self.server.start_again())
     }
@@ -108,7 +112,7 @@ impl Broker {
 pub(super) async fn strike(scene: &mut Scene, harm: BrokerHarm) -> Result<()> {
     match harm {
         BrokerHarm::Killed => {
-            broker(scene)?.server.process().kill();
+            broker(scene)?.dies()?;
             is_missed(scene).await?;
             sleep(AWAY).await;
             broker(scene)?.starts_again()
@@ -142,7 +146,7 @@ pub(super) async fn strike(scene: &mut Scene, harm: BrokerHarm) -> Result<()> {
             has_everything(scene).await?;
             let rate = scene.setup.rate;
             let broker = broker(scene)?;
-            broker.server.process().kill();
+            broker.dies()?;
             operate(|| broker.server.forget())?;
             scene.fleet.discord.traffic(rate).await?;
             is_missed(scene).await?;

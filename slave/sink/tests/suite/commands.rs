@@ -8,7 +8,6 @@ mod redis;
 
 use std::{sync::Arc, time::Duration};
 
-use baton_brokers::Process;
 use baton_sink::{Epoch, Letters, Sequence, Sink, SinkConfig};
 use baton_slave::{Bot, Commands, Settling, ShardHandle, StateStatus};
 use serde_json::{Value, json};
@@ -28,7 +27,8 @@ pub(crate) trait Office {
     async fn answers(&self) -> Vec<Value>;
     /// Dead letters: reason, origin, command.
     async fn dead(&self) -> Vec<(String, String, String)>;
-    fn process(&mut self) -> &mut Process;
+    /// `kill -9`.
+    fn kill(&mut self);
     fn start_again(&mut self);
 }
 
@@ -218,7 +218,7 @@ pub(crate) async fn survive_the_broker(office: &mut impl Office) {
     }
     // The first of them is with the shard.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    office.process().kill();
+    office.kill();
     // Written, and nobody can be told.
     assert_eq!(owner.written().await, asks(2));
     office.start_again();

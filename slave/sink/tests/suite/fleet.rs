@@ -55,7 +55,7 @@ async fn a_deploy_a_killed_slave_and_a_killed_broker_lose_and_repeat_nothing() {
         sink["confirmed"].as_u64() > Some(0) && sink["broker"] == nats.url()
     })
     .await;
-    nats.process.kill();
+    nats.kill();
     until_true(
         "the master shows that it takes nothing, and why",
         async || {

@@ -171,7 +171,7 @@ async fn guilds_are_copied_through_a_deploy_a_crash_and_a_server_that_comes_back
     fleet.kill_bot().await.unwrap();
     fleet.serves().await.unwrap();
     all(&fleet, &redis, "each guild is there after a crash").await;
-    redis.process.kill();
+    redis.kill();
     redis.forget().unwrap();
     redis.start_again().unwrap();
     all(&fleet, &redis, "each guild is there again").await;

@@ -26,6 +26,10 @@ impl Broker for Nats {
         &mut self.process
     }
 
+    fn kill(&mut self) {
+        Self::kill(self);
+    }
+
     fn start_again(&mut self) {
         Self::start_again(self).unwrap();
     }

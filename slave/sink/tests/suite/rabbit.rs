@@ -39,6 +39,10 @@ impl Broker for Rabbit {
         &mut self.process
     }
 
+    fn kill(&mut self) {
+        Self::kill(self).unwrap();
+    }
+
     fn start_again(&mut self) {
         Self::start_again(self).unwrap();
     }

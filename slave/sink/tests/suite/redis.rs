@@ -22,6 +22,10 @@ impl Broker for Redis {
         &mut self.process
     }
 
+    fn kill(&mut self) {
+        Self::kill(self);
+    }
+
     fn start_again(&mut self) {
         Self::start_again(self).unwrap();
     }

@@ -20,6 +20,8 @@ pub(crate) trait Broker {
     const SCHEME: &'static str;
 
     fn process(&mut self) -> &mut Process;
+    /// `kill -9`.
+    fn kill(&mut self);
     /// It was killed, and comes back with what is on its disk.
     fn start_again(&mut self);
     /// It was killed, and its disk with it.
@@ -94,7 +96,7 @@ pub(crate) async fn killed(
     let play = Play::start(config, shards, pause).await;
     for _ in 0..times {
         play.more(each).await;
-        broker.process().kill();
+        broker.kill();
         play.sees_trouble().await;
         broker.start_again();
     }
@@ -144,7 +146,7 @@ pub(crate) async fn comes_back_empty(
     let Play { name, sink, shards } = Play::start(config, 1, A_MS).await;
     let [traffic] = shards.try_into().ok().unwrap();
     traffic.more(200).await;
-    broker.process().kill();
+    broker.kill();
     broker.forget();
     until("it is seen", || sink.status().trouble.is_some()).await;
     // What it had said before it died may still be on its way.
@@ -186,7 +188,7 @@ pub(crate) async fn has_no_room<B: Broker>(
 
 /// It is not there when the sink begins.
 pub(crate) async fn not_there_yet(broker: &mut impl Broker, config: SinkConfig) {
-    broker.process().kill();
+    broker.kill();
     let name = config.name.clone();
     let sink = Sink::start(config).await.unwrap();
     let finished = Finished::default();

@@ -172,9 +172,9 @@ pub(crate) async fn is_killed_and_gets_everything(worker: &Worker, url: &str, ag
         }
     };
     publish(1..=300);
-    let mut process = worker.start();
+    let process = worker.start();
     until("it handles events", || worker.came().len() >= 150).await;
-    process.kill();
+    drop(process);
     publish(301..=600);
     tokio::time::sleep(Duration::from_millis(200)).await;
     let _process = worker.start();

@@ -164,7 +164,7 @@ impl<S: Fn(&str)> Stage<'_, S> {
     async fn kill_broker(&mut self, span: Duration) -> Result<()> {
         let before = self.begins(BROKER_KILLED).await?;
         let began = Instant::now();
-        self.broker.process().kill();
+        operate(|| self.broker.kill())?;
         self.is_missed().await?;
         sleep(span).await;
         operate(|| self.broker.start_again())?;

@@ -1,7 +1,7 @@
 //! Through NATS.
 
 use async_nats::jetstream;
-use baton_brokers::{Nats, Process, or_pass_over};
+use baton_brokers::{Nats, or_pass_over};
 use baton_sink::SinkConfig;
 use serde_json::Value;
 
@@ -83,8 +83,8 @@ impl Office for Place {
         all.iter().map(read).collect()
     }
 
-    fn process(&mut self) -> &mut Process {
-        &mut self.nats.process
+    fn kill(&mut self) {
+        self.nats.kill();
     }
 
     fn start_again(&mut self) {

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use baton_brokers::{Process, Rabbit};
+use baton_brokers::Rabbit;
 use baton_sink::SinkConfig;
 use lapin::{
     BasicProperties,
@@ -135,8 +135,8 @@ impl Office for Place<'_> {
         all.clone()
     }
 
-    fn process(&mut self) -> &mut Process {
-        &mut self.rabbit.process
+    fn kill(&mut self) {
+        self.rabbit.kill().unwrap();
     }
 
     fn start_again(&mut self) {

@@ -1,6 +1,6 @@
 //! Through Redis.
 
-use baton_brokers::{Process, Redis, or_pass_over};
+use baton_brokers::{Redis, or_pass_over};
 use baton_sink::SinkConfig;
 use serde_json::Value;
 
@@ -50,8 +50,8 @@ impl Office for Redis {
         all.iter().map(read).collect()
     }
 
-    fn process(&mut self) -> &mut Process {
-        &mut self.process
+    fn kill(&mut self) {
+        Self::kill(self);
     }
 
     fn start_again(&mut self) {
