@@ -3,27 +3,21 @@
 use std::collections::BTreeMap;
 
 use baton_brokers::{Kind, Redis, or_pass_over, parts, worker::address};
-use baton_sink::{
-    Address, Change, Changed, Documents, Epoch, GuildCopies, Owned, ShardId, SinkConfig,
-};
+use baton_sink::{Change, Changed, Documents, Epoch, GuildCopies, Owned, ShardId};
 use baton_testing::{Fleet, process::program};
-use redis::{Client, aio::MultiplexedConnection};
+use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 
 use crate::{
     common::{until, until_true},
+    redis::{config, connection},
     workers::{Language, Worker},
 };
 
 const KINDS: [&str; 3] = ["guild", "member", "role"];
 
 fn copies(redis: &Redis) -> GuildCopies {
-    GuildCopies::new(SinkConfig::new(Address::parse(&redis.url()).unwrap())).unwrap()
-}
-
-async fn connection(redis: &Redis) -> MultiplexedConnection {
-    let client = Client::open(redis.url()).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
+    GuildCopies::new(config(&redis.url())).unwrap()
 }
 
 const fn at(epoch: u64) -> Owned {

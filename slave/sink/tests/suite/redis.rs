@@ -63,7 +63,9 @@ async fn sink(url: &str) -> Arc<Sink> {
 pub(crate) async fn connection(redis: &Redis) -> MultiplexedConnection {
     let client = redis::Client::open(redis.url()).unwrap();
     // What is read is large, and the machine may be busy.
-    let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+    let patient = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None);
     let connecting = client.get_multiplexed_async_connection_with_config(&patient);
     connecting.await.unwrap()
 }

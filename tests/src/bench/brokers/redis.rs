@@ -16,7 +16,9 @@ pub(super) struct Publisher {
 
 async fn connect(url: &str) -> Result<MultiplexedConnection, Failed> {
     // One that reads waits in the server.
-    let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+    let patient = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None);
     let client = Client::open(url)?;
     let connecting = client.get_multiplexed_async_connection_with_config(&patient);
     Ok(connecting.await?)
