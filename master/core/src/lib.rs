@@ -52,6 +52,9 @@
 //! - *A deploy*, from its order to its end: `deploy/begin`, `deploy/steps`,
 //!   `deploy/schedule`, `deploy/gate` and, where it fails, `deploy/rollback`.
 //!
+//! `shard/handover` joins them: a deploy gives each shard to `begin_move`, and the way of the
+//! ticket begins when the old slave answers `seal`.
+//!
 //! Each room changes its own state: the fleet with its shards, the deploys, the permits, the
 //! work, and what was learnt of the service. It is handed the settings and an outbox
 //! (`out.rs`) for everything else. What concerns several rooms is handed these rooms, and

@@ -3,9 +3,13 @@
 //!
 //! ```text
 //!                        old slave stays                    old slave is gone
-//! nothing moved yet      Aborted, new one dismissed         goes on: Forced
+//! not ready to move yet  Aborted, new one dismissed         Aborted, new one dismissed
+//! nothing moved yet      Aborted, new one dismissed         new one healthy: Forced, else it ends
 //! something moved        RollingBack ─▶ RolledBack          new one healthy: Forced, else it ends
 //! ```
+//!
+//! That the old slave dies is no failure by itself: the deploy goes on without a way back, and
+//! ends `Forced` (`deploy_lost`).
 
 use baton_protocol::{LaunchId, ShardId, SlaveId, text};
 

@@ -73,7 +73,8 @@ pub enum MovePhase {
     Copying,
     /// M3: the new slave dials the service while the old one serves.
     Dialling,
-    /// M4: reserved and told to seal.
+    /// Still M3: the next epoch is reserved and the old slave is told to seal. Then M4: its
+    /// ticket is on its way.
     Sealing,
     /// M5: the new slave has the ticket.
     Resuming,

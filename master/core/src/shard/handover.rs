@@ -210,8 +210,8 @@ impl Handover<'_> {
         }
     }
 
-    /// M4: the next epoch is reserved durably, then the master orders the owner to seal, or to
-    /// seal late (`late.rs`).
+    /// Still M3: the next epoch is reserved durably, then the master orders the owner to seal,
+    /// or to seal late (`late.rs`). M4 begins when the owner has sealed.
     pub(crate) fn seal(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         let (owner, epoch) = (claim.owner, claim.epoch);
         let late = self.may_seal_late(id, owner, to);

@@ -1,6 +1,6 @@
 //! One shard restarts in place: its owner seals it and RESUMEs it at the next epoch, on a new
 //! connection. This heals a connection that is open and useless. It is the way back of a
-//! migration (`migration.rs`), so nothing is lost and nothing comes twice, no matter what
+//! migration (`handover.rs`), so nothing is lost and nothing comes twice, no matter what
 //! dies meanwhile.
 //!
 //! An operator asks for it, or a slave says that a connection is open and silent.
