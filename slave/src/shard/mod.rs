@@ -5,7 +5,7 @@
 //! | [`order`] | what it is asked, and what it says |
 //! | [`run`] | its life, from one phase to the next |
 //! | `pausing`, `sealing` | what it waits for between two connections; how it leaves |
-//! | `connection` | one gateway connection |
+//! | `connection` | one gateway connection, and when nothing is read from it |
 //! | `handing` | what happens to one dispatch |
 //! | `copying`, `importing`, `snapshots` | its state on its way out and in, and to the disk |
 //! | `claiming` | state that stays where it is: claimed, and brought up to each event |
