@@ -34,7 +34,7 @@ pub struct Expect {
     /// No event waits longer than a second and a half.
     pub unnoticed: bool,
     /// Whether a broker may not have answered as a shard was sealed: what it may have then can
-    /// come behind newer events of its guild (P7).
+    /// come behind newer events of its guild (P7), so many events as the slaves said.
     pub doubt_at_a_seal: bool,
     /// What becomes of the event that is never finished, if there is one.
     pub fate: Option<Fate>,

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
+    doubts,
     expect::Expect,
     marks,
     patience::Patience,
@@ -45,6 +46,8 @@ pub struct Findings {
     pub invented: u64,
     /// Against P3 or P7.
     pub out_of_order: u64,
+    /// Events that slaves had in doubt as their shards were sealed.
+    pub doubts: u64,
     /// IDENTIFYs beyond the cold start.
     pub identifies: u64,
     /// Guilds whose cache is not true although nobody said so (P10).
@@ -95,6 +98,7 @@ pub async fn judge(scene: &Scene, limit: Duration, expect: &Expect) -> Result<Fi
         duplicated_unmarked: exact.duplicated + unmarked,
         invented: exact.invented,
         out_of_order: exact.out_of_order,
+        doubts: doubts::at_seals(&scene.fleet.folder().join("logs"))?,
         identifies: scene.fleet.discord.counts().await?.identifies - scene.cold.identifies,
         recovery_ms: recovery_ms(scene, &sent, &records.handled),
         given_up: given_up(&news)

@@ -14,6 +14,7 @@ mod clients;
 pub mod crash;
 mod deadly;
 pub mod deploys;
+mod doubts;
 pub mod expect;
 pub mod host;
 pub mod hunt;

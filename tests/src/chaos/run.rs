@@ -235,10 +235,9 @@ fn faults(expect: &Expect, findings: &Findings, report: &Report) -> Vec<String> 
         (findings.needless_marks, "needless marks"),
         (findings.invented, "never sent"),
         (
-            if expect.doubt_at_a_seal {
-                0
-            } else {
-                findings.out_of_order
+            match expect.doubt_at_a_seal {
+                true => findings.out_of_order.saturating_sub(findings.doubts),
+                false => findings.out_of_order,
             },
             "out of order",
         ),
