@@ -8,6 +8,6 @@ mod ledger;
 pub mod parts;
 pub mod process;
 
-pub use baton_discord::{Discord, Fault, FaultName, RestLine, When};
+pub use baton_discord::{Discord, Fault, FaultName, RestLine, Traffic, When};
 
 pub use self::{builder::Builder, error::Error, fleet::Fleet};

@@ -20,7 +20,7 @@ use self::block::{Block, Kind, blocks};
 use crate::services::{Host, there};
 
 /// Every document whose blocks are checked here.
-pub(crate) const DOCUMENTS: [&str; 25] = [
+pub(crate) const DOCUMENTS: [&str; 26] = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
@@ -44,6 +44,7 @@ pub(crate) const DOCUMENTS: [&str; 25] = [
     "docs/proxy.md",
     "docs/simulated-discord.md",
     "docs/snapshots.md",
+    "docs/voice.md",
     "docs/wire.md",
     "docs/workers.md",
 ];

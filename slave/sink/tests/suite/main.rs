@@ -11,4 +11,5 @@ mod rabbit;
 mod redis;
 mod scenes;
 mod tls;
+mod voice;
 mod workers;
