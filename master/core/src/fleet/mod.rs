@@ -137,10 +137,14 @@ impl Fleet {
         out.stop(Timer::Shard(id));
         out.touch(shard.slot);
         let before = std::mem::replace(&mut shard.phase, phase);
-        if let Some((slave, _)) = before.claimant()
+        let owners = [before.claimant(), phase.claimant()].map(|claim| Some(claim?.0));
+        let is_handed_on = owners[0] != owners[1];
+        if let Some(slave) = owners[0]
             && let Some(slave) = self.slaves.get_mut(&slave)
         {
-            slave.holds.remove(&id);
+            if is_handed_on {
+                slave.holds.remove(&id);
+            }
             slave.serving -= usize::from(before.serves());
             slave.without_session -= usize::from(before.has_no_session());
         }
@@ -148,14 +152,23 @@ impl Fleet {
             && let Some(slave) = self.slaves.get_mut(&slave)
         {
             debug_assert!(epoch <= shard.epoch, "an epoch that is claimed is used up");
-            slave.holds.insert(id);
+            if is_handed_on {
+                slave.holds.insert(id);
+            }
             slave.past = Past::Served;
             slave.serving += usize::from(phase.serves());
             slave.without_session += usize::from(phase.has_no_session());
         }
         let slot = &mut self.slots[shard.slot];
-        slot.unknown.remove(&id);
-        slot.free.remove(&id);
+        match before {
+            Phase::Unknown { .. } => {
+                slot.unknown.remove(&id);
+            }
+            Phase::Free(_) => {
+                slot.free.remove(&id);
+            }
+            Phase::Claimed(_) => {}
+        }
         match phase {
             Phase::Unknown { .. } => {
                 slot.unknown.insert(id);
