@@ -3,7 +3,6 @@
 
 use std::{fmt, sync::Arc};
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::discord::SessionParameters;
@@ -70,7 +69,7 @@ impl From<Parameters> for SessionParameters {
 
 /// Bytes of a service. What says nothing has none.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Opaque(Bytes);
+pub(crate) struct Opaque(Arc<[u8]>);
 
 impl Opaque {
     pub(crate) fn seal<T: Serialize + Default + PartialEq>(value: &T) -> Self {

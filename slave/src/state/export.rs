@@ -4,7 +4,8 @@
 //! A piece that changed after it was exported is exported again at the end, a few
 //! times over: so the copy as a whole stands close to the present, and the next
 //! owner's replay stays far inside Discord's bounded replay buffer, however long
-//! the copy took.
+//! the copy took. Where events change most pieces faster than they can be exported, another
+//! round would take as long as the last one and end as far behind, so there is none.
 //!
 //! A heartbeat names what was received, and a server might forget everything up to
 //! there. The seal follows the copy within a few round trips. So a copy that would
@@ -39,6 +40,8 @@ const BURST: Duration = Duration::from_millis(1);
 
 /// Rounds in which what changed is exported again.
 const ROUNDS: u32 = 4;
+/// So few pieces are exported again in any case.
+const FEW: usize = 16;
 
 /// The seal comes within this time after a copy. Discord's heartbeats are 41 s
 /// apart: one copy in forty waits, half of this time on average.
@@ -106,6 +109,8 @@ pub(crate) struct CopyOut {
     /// did it.
     changed: BTreeMap<u64, Sequence>,
     round: u32,
+    /// Pieces of this round, or of the whole copy.
+    in_round: usize,
     writer: Option<StateWriter>,
     /// The piece that is being cut. Frames are cut one at a time, when there is room
     /// for them: so of a large piece there is never a second copy in memory, and it
@@ -180,14 +185,16 @@ impl CopyOut {
                 None
             }
         };
+        let keys: VecDeque<u64> = keys
+            .into_iter()
+            .filter(|key| *key != SESSION_PIECE)
+            .collect();
         Self {
             epoch,
             changed: BTreeMap::new(),
             round: 0,
-            keys: keys
-                .into_iter()
-                .filter(|key| *key != SESSION_PIECE)
-                .collect(),
+            in_round: keys.len(),
+            keys,
             writer,
             piece,
             frames,
@@ -231,6 +238,7 @@ impl CopyOut {
         self.changed.clear();
         let keys = keys.into_iter().filter(|key| *key != SESSION_PIECE);
         self.keys = keys.collect();
+        self.in_round = self.keys.len();
     }
 
     /// The reader needs nothing.
@@ -315,8 +323,9 @@ impl CopyOut {
                 }
                 None => {}
             }
-        } else if !self.changed.is_empty() && self.round < ROUNDS {
+        } else if self.has_another_round() {
             self.round += 1;
+            self.in_round = self.changed.len();
             self.keys.extend(self.changed.keys());
         } else {
             let stands = self.stands(at);
@@ -327,6 +336,14 @@ impl CopyOut {
             self.make_room(at);
         }
         None
+    }
+
+    /// Whether what changed is exported again: another round takes half as long, or is short.
+    fn has_another_round(&self) -> bool {
+        let changed = self.changed.len();
+        let shrinks =
+            changed <= FEW || changed <= self.in_round / 2 || mutant!("rounds-that-gain-nothing");
+        changed > 0 && self.round < ROUNDS && shrinks
     }
 
     /// The rest of this task's time is for events, if there are any.
@@ -355,7 +372,7 @@ impl CopyOut {
         let is_whole = self.frames.is_empty()
             && self.piece.is_none()
             && self.keys.is_empty()
-            && (self.changed.is_empty() || self.round == ROUNDS);
+            && !self.has_another_round();
         let Some(heartbeat) = heartbeat.filter(|_| is_whole) else {
             return false;
         };
@@ -367,6 +384,7 @@ impl CopyOut {
             return false;
         }
         self.round = 0;
+        self.in_round = usize::MAX;
         self.not_before = heartbeat.due.max(now) + LOOK;
         true
     }

@@ -55,6 +55,38 @@ async fn a_piece_that_never_stops_changing_holds_the_copy_back_only_a_little() {
     assert!(stands >= Sequence(10 + 2 * u64::from(ROUNDS)), "{stands}");
 }
 
+/// A copy of 64 pieces of which events change so many in turn, eight of them in each step. Gives
+/// how many were exported, and how many events behind the present the copy ends.
+fn busy(changing: u64) -> (usize, u64) {
+    let mut copy = copy_of((1..=64).collect());
+    let (mut exported, mut at, mut stands) = (0, 10, Sequence(0));
+    while !copy.is_over() {
+        for _ in 0..8 {
+            at += 1;
+            copy.changed(1 + at % changing, Sequence(at));
+        }
+        let frame = copy.step(Sequence(at), |_| {
+            exported += 1;
+            Some(Bytes::from_static(b"guild"))
+        });
+        stands = frame.map_or(stands, |frame| frame.header().sequence);
+    }
+    (exported, at - stands.get())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_faster_than_it_can_be_exported_is_exported_once() {
+    let (all, behind) = busy(64);
+    assert_eq!(all, 64);
+    assert!(behind <= 8 * (64 + 4), "{behind}");
+    let (some, behind) = busy(32);
+    assert_eq!(some, 64 + 32, "and then no fewer change");
+    assert!(behind <= 8 * (32 + 4), "{behind}");
+    let (few, behind) = busy(8);
+    assert_eq!(few as u32, 64 + 8 * ROUNDS);
+    assert!(behind <= 8 * (8 + 4), "{behind}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_copy_that_would_end_before_a_heartbeat_stands_behind_it() {
     let began = Instant::now();
