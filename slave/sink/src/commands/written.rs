@@ -5,8 +5,12 @@ use std::{collections::VecDeque, time::Instant};
 
 use super::{CommandsConfig, Keep};
 
-/// So many are remembered.
-const REMEMBERED: usize = 64;
+/// So many are remembered: all that a shard may write (120 a minute) while one of them may come
+/// again.
+const REMEMBERED: usize = 1200;
+/// So many of those of which the broker was told go along with a shard, where there is little
+/// room.
+const ALONG: usize = 64;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -41,12 +45,13 @@ impl Written {
         }
     }
 
-    /// What the next owner has to know: those of which the broker was told, and the others.
+    /// What the next owner has to know: the newest of which the broker was told, and the others.
     pub(super) fn along(&self, now: Instant) -> (Vec<String>, Vec<String>) {
         let all = self.0.iter().filter(|one| !one.is_over(now));
         let (told, others): (Vec<_>, Vec<_>) = all.partition(|one| one.told.is_some());
-        let ids = |all: Vec<&One>| all.into_iter().map(|one| one.id.clone()).collect();
-        (ids(told), ids(others))
+        let ids = |all: &[&One]| all.iter().map(|one| one.id.clone()).collect();
+        let newest = told.len().saturating_sub(ALONG);
+        (ids(&told[newest..]), ids(&others))
     }
 
     pub(super) fn knows(&self, id: &str, now: Instant) -> bool {
@@ -113,6 +118,19 @@ mod tests {
         next.goes_on_from(told, others, before);
         assert_eq!(known(&next, before), [false, true, true, false]);
         assert_eq!(written.along(late).0, [""; 0]);
+    }
+
+    #[test]
+    fn a_minute_of_commands_is_known_and_the_newest_of_them_go_along() {
+        let (mut written, now) = (Written::default(), Instant::now());
+        for id in 0..120 {
+            written.remember(id.to_string());
+            written.is_settled(&id.to_string(), Keep::Id, now);
+        }
+        assert!((0..120).all(|id| written.knows(&id.to_string(), now)));
+        let (told, others) = written.along(now);
+        assert_eq!((told.len(), others.len()), (ALONG, 0));
+        assert_eq!(told.last().map(String::as_str), Some("119"));
     }
 
     #[test]
