@@ -196,8 +196,7 @@ impl Clients {
         let (stop, stopped) = watch::channel(());
         let mut all = JoinSet::new();
         for shard in 0..shards {
-            let mut client = Client::dial(url).await?;
-            client.identify(shard, shards).await?;
+            let mut client = identified(url, shard, shards).await?;
             let mut stopped = stopped.clone();
             all.spawn(async move {
                 let mut came = Came::new();
@@ -238,6 +237,21 @@ impl Clients {
             return Err(Error::answer("the clients", text));
         }
         Ok(delays)
+    }
+}
+
+/// A client of one shard. The simulated Discord lets so many identify in a while, and refuses the
+/// others: they try again.
+async fn identified(url: &str, shard: u32, shards: u32) -> Result<Client> {
+    let mut tries = 0;
+    loop {
+        let mut client = Client::dial(url).await?;
+        match client.identify(shard, shards).await {
+            Ok(_) => return Ok(client),
+            Err(_) if tries < 100 => tries += 1,
+            Err(error) => return Err(error),
+        }
+        sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -26,8 +26,8 @@ const PERSISTENT: u8 = 2;
 const QUIET: Duration = Duration::from_millis(2);
 /// Messages of a queue that a worker has in hand, at most.
 const IN_HAND: u16 = 256;
-/// Of so many messages the last one is acknowledged, and with it the others.
-const ACKNOWLEDGED: u64 = 64;
+/// So many messages are acknowledged at once.
+const ACKNOWLEDGED: usize = 64;
 
 pub(super) struct Publisher {
     channel: Channel,
@@ -88,7 +88,9 @@ pub(super) async fn consume(url: &str, mut lines: Lines) -> Result<(), Failed> {
             Err(_) => sleep(Duration::from_millis(200)).await,
         }
     };
-    let (mut unacknowledged, mut last) = (0, None);
+    // Each by itself: the queues are read beside each other, so the last message that was read
+    // need not be the last one that was delivered.
+    let mut read = Vec::new();
     loop {
         let next = timeout(QUIET, deliveries.next()).await;
         if let Ok(next) = next {
@@ -101,18 +103,15 @@ pub(super) async fn consume(url: &str, mut lines: Lines) -> Result<(), Failed> {
                 };
                 Some(text.to_string())
             })?;
-            unacknowledged += 1;
-            last = Some(delivery.acker);
-            if unacknowledged < ACKNOWLEDGED {
+            read.push(delivery.acker);
+            if read.len() < ACKNOWLEDGED {
                 continue;
             }
         } else {
             lines.flush()?;
         }
-        if let Some(acker) = last.take() {
-            let multiple = BasicAckOptions { multiple: true };
-            acker.ack(multiple).await?;
-            unacknowledged = 0;
+        for acker in read.drain(..) {
+            acker.ack(BasicAckOptions::default()).await?;
         }
     }
 }
