@@ -137,9 +137,9 @@ impl Fleet {
         out.stop(Timer::Shard(id));
         out.touch(shard.slot);
         let before = std::mem::replace(&mut shard.phase, phase);
-        let owners = [before.claimant(), phase.claimant()].map(|claim| Some(claim?.0));
-        let is_handed_on = owners[0] != owners[1];
-        if let Some(slave) = owners[0]
+        let owner = before.claimant().map(|(owner, _)| owner);
+        let is_handed_on = owner != phase.claimant().map(|(owner, _)| owner);
+        if let Some(slave) = owner
             && let Some(slave) = self.slaves.get_mut(&slave)
         {
             if is_handed_on {

@@ -29,6 +29,25 @@ fn redis(setup: &mut Setup) {
     setup.sink(Kind::Redis);
 }
 
+/// What comes in a minute is more than a window, and no more than a window and what Discord
+/// replays of a shard with few guilds.
+fn for_a_minute(setup: &mut Setup, kind: Kind) {
+    setup.sink(kind);
+    setup.rate = 5.0;
+}
+
+fn nats_for_a_minute(setup: &mut Setup) {
+    for_a_minute(setup, Kind::Nats);
+}
+
+fn rabbit_for_a_minute(setup: &mut Setup) {
+    for_a_minute(setup, Kind::Rabbit);
+}
+
+fn redis_for_a_minute(setup: &mut Setup) {
+    for_a_minute(setup, Kind::Redis);
+}
+
 /// Nothing is lost, nothing comes twice that the broker would know, and the order is kept. The
 /// gate cannot tell a broker that takes nothing from a build that finishes nothing, so that it
 /// may take a deploy back.
@@ -81,6 +100,11 @@ const fn row(
 const fn long(name: &'static str, about: &'static str, kind: Kind) -> Row {
     Row {
         unhurried: true,
+        setup: match kind {
+            Kind::Nats => nats_for_a_minute,
+            Kind::Rabbit => rabbit_for_a_minute,
+            Kind::Redis => redis_for_a_minute,
+        },
         ..row(name, about, &[M0], BrokerHarm::Paused(LONG), kind)
     }
 }
