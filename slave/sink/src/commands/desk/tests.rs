@@ -223,6 +223,8 @@ fn a_worker_that_starts_is_answered_when_its_shard_serves_and_what_it_wants_stan
     // It comes back, and wants the same.
     assert!(desk.take(taken(3, &text), SHARDS, now).is_none());
     assert!(desk.next(now, true, SHARDS).is_none());
+    let early = desk.told(false, SHARDS, &status);
+    assert!(early.is_empty(), "all stands, and the shard does not serve");
     let told = desk.told(true, SHARDS, &status);
     let heard = json!({"ready": true, "written": 0});
     assert_eq!(told[0].verdict, Verdict::Told(heard));
