@@ -97,7 +97,14 @@ impl Rabbit {
     pub fn kill(&mut self) -> Result<(), Error> {
         let (log, every) = (self.folder.join("log"), Duration::from_millis(50));
         let written = || self.queues_have_names().ok()?.then_some(());
-        wait("rabbitmq-server", &log, every, written)?;
+        let written = wait("rabbitmq-server", &log, every, written);
+        written.map_err(|error| match error {
+            Error::Start { name, log: said } => {
+                let what = "write down the names of its queues";
+                Error::Answer { name, what, said }
+            }
+            error @ (Error::Missing(_) | Error::System { .. } | Error::Answer { .. }) => error,
+        })?;
         self.process.kill();
         Ok(())
     }

@@ -235,10 +235,7 @@ fn faults(expect: &Expect, findings: &Findings, report: &Report) -> Vec<String> 
         (findings.needless_marks, "needless marks"),
         (findings.invented, "never sent"),
         (
-            match expect.doubt_at_a_seal {
-                true => findings.out_of_order.saturating_sub(findings.doubts),
-                false => findings.out_of_order,
-            },
+            findings.out_of_order.saturating_sub(findings.doubts),
             "out of order",
         ),
         (findings.state_mismatches, "guilds whose state is not true"),

@@ -17,7 +17,7 @@ pub(crate) struct Shards(Vec<Option<Shard>>);
 
 /// Where a shard is.
 fn at(id: ShardId) -> usize {
-    // Wider on every platform that this runs on; where not, there is none.
+    // Where a `usize` is too small for an id, no shard has that place.
     usize::try_from(id.get()).unwrap_or(usize::MAX)
 }
 

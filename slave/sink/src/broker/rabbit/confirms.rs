@@ -9,7 +9,7 @@
 //! broker with an alarm reads nothing for hours, and copies would pile up before it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -114,22 +114,28 @@ async fn run(channel: Channel, exchange: String, mut orders: Receiver<Order>) {
 }
 
 /// Ids of messages that were taken between two tries: published again, they would be there
-/// twice.
+/// twice. Every message is looked for here, also if some of these are never tried again.
 #[derive(Debug, Default)]
-struct Unheard(VecDeque<String>);
+struct Unheard {
+    taken: HashSet<String>,
+    /// As they came, also those that were said.
+    oldest: VecDeque<String>,
+}
 
 impl Unheard {
     fn is_taken(&mut self, id: String) {
-        if self.0.len() == UNHEARD {
-            self.0.pop_front();
+        if self.oldest.len() == UNHEARD
+            && let Some(oldest) = self.oldest.pop_front()
+        {
+            self.taken.remove(&oldest);
         }
-        self.0.push_back(id);
+        self.taken.insert(id.clone());
+        self.oldest.push_back(id);
     }
 
     /// Says it once.
     fn was_taken(&mut self, id: &str) -> bool {
-        let at = self.0.iter().position(|taken| taken == id);
-        at.is_some_and(|at| self.0.remove(at).is_some())
+        self.taken.remove(id)
     }
 }
 
