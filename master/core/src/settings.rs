@@ -112,7 +112,7 @@ pub struct Settings {
 }
 
 /// One place of the fleet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlotSettings {
     /// Its name.
     pub name: String,
@@ -120,6 +120,8 @@ pub struct SlotSettings {
     pub shards: Option<(u32, u32)>,
     /// Whether the master starts slaves into it (a command is configured).
     pub launches: bool,
+    /// The host that its slaves run on; `None`: the master's own.
+    pub host: Option<String>,
 }
 
 impl Settings {
@@ -172,6 +174,7 @@ impl Default for Settings {
                 name: "main".to_owned(),
                 shards: None,
                 launches: false,
+                ..SlotSettings::default()
             }],
             work_slot: None,
             shard_count: 1,

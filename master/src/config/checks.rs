@@ -139,6 +139,7 @@ pub(super) fn slots(
             name: slot.name,
             command: (!slot.command.is_empty()).then_some(slot.command),
             shards: slot.shards,
+            host: slot.host,
             env: slot.env,
             log: slot.log,
             listen: None,
@@ -147,11 +148,7 @@ pub(super) fn slots(
     if slots.is_empty() {
         slots.push(Slot {
             name: "main".to_owned(),
-            command: None,
-            shards: None,
-            env: BTreeMap::new(),
-            log: None,
-            listen: None,
+            ..Slot::default()
         });
     }
     if command.is_some() {
@@ -189,6 +186,15 @@ pub(super) fn slots(
                 format!("slot `{name}`: a name has 1 to {MAX_NAME} characters"),
             );
         }
+        if let Some(host) = slot.host.as_deref().filter(|host| !is_host(host)) {
+            found.add(
+                &key("host"),
+                format!(
+                    "slot `{name}`: host: `{host}` is no name of a host: it has 1 to 63 characters \
+                     of a-z, 0-9, `-` and `.`, and begins with a letter or a digit"
+                ),
+            );
+        }
         if !names.insert(name.as_str()) {
             found.add(
                 &key("name"),
@@ -215,6 +221,17 @@ pub(super) fn slots(
         found.add(&format!("slot[{index}].shards"), reason);
     }
     slots
+}
+
+/// What an operator may call a host: a part of a name in DNS has no more characters either.
+fn is_host(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let first = name.bytes().next().is_some_and(plain);
+    first
+        && name.len() <= 63
+        && name
+            .bytes()
+            .all(|byte| plain(byte) || b"-.".contains(&byte))
 }
 
 /// Where a slot's slave serves its own clients. Whether others may reach it is that slave's

@@ -390,6 +390,7 @@ impl Config {
                     name: slot.name.clone(),
                     shards: slot.shards,
                     launches: slot.command.is_some(),
+                    host: slot.host.clone(),
                 })
                 .collect(),
             work_slot: self.work_slot.clone(),

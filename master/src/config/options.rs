@@ -127,6 +127,8 @@ pub struct SlotOptions {
     pub command: Vec<String>,
     /// First and last of its shards; absent: all.
     pub shards: Option<(u32, u32)>,
+    /// The host that its slaves run on; absent: the master's own.
+    pub host: Option<String>,
     /// Further environment of its slave.
     pub env: BTreeMap<String, String>,
     /// File that its slave's output is appended to; absent: the master's own.

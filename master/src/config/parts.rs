@@ -16,7 +16,7 @@ pub const TOKEN_VARIABLE: &str = "DISCORD_TOKEN";
 pub const MAX_SHARDS: u32 = 16_384;
 
 /// One place of the fleet, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
     /// Its name.
     pub name: String,
@@ -24,6 +24,8 @@ pub struct Slot {
     pub command: Option<Vec<String>>,
     /// First and last of its shards; `None`: all.
     pub shards: Option<(u32, u32)>,
+    /// The host that its slaves run on; `None`: the master's own.
+    pub host: Option<String>,
     /// Further environment of its slave.
     pub env: BTreeMap<String, String>,
     /// File that its slave's output is appended to.

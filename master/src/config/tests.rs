@@ -129,7 +129,7 @@ fn what_is_given_wins_over_the_file() {
 #[test]
 fn everything_that_is_wrong_is_one_line_that_names_the_key() {
     let long = format!("runtime_dir = \"/{}\"", "x".repeat(100));
-    let cases: [(&str, &str); 31] = [
+    let cases: [(&str, &str); 32] = [
         ("log = \"debgu\"", "did you mean `debug`"),
         ("log = \"baton_master=wran\"", "did you mean `warn`"),
         ("log = \"loud\"", "there are off, error"),
@@ -196,6 +196,10 @@ fn everything_that_is_wrong_is_one_line_that_names_the_key() {
         (
             "[[slot]]\nname = \"a\"\nlisten = \"127.0.0.1:1\"\n[[slot]]\nname = \"b\"\nlisten = \"127.0.0.1:1\"",
             "slots `a` and `b` both listen on 127.0.0.1:1",
+        ),
+        (
+            "[[slot]]\nname = \"a\"\nhost = \"East 1\"",
+            "slot `a`: host: `East 1` is no name of a host",
         ),
     ];
     for (text, expected) in cases {

@@ -432,6 +432,7 @@ fn slot(command: &[&str], log: Option<&Path>) -> Slot {
         name: "main".to_owned(),
         command: (!command.is_empty()).then_some(command),
         shards: None,
+        host: None,
         env: BTreeMap::from([("OWN".to_owned(), "yes".to_owned())]),
         log: log.map(Path::to_owned),
         listen: None,

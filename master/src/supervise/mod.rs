@@ -430,6 +430,7 @@ mod tests {
             name: "main".to_owned(),
             command: Some(["sh", "-c", "exit 7"].map(str::to_owned).to_vec()),
             shards: None,
+            host: None,
             env: BTreeMap::new(),
             log: None,
             listen: None,

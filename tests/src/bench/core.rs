@@ -104,6 +104,7 @@ impl Fleet {
                 name: "main".to_owned(),
                 shards: None,
                 launches: true,
+                ..SlotSettings::default()
             }],
             shard_count: shards,
             permits_at_once: 16,

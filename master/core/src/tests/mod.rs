@@ -94,6 +94,7 @@ fn settings(shards: u32) -> Settings {
             name: "main".to_owned(),
             shards: None,
             launches: true,
+            ..SlotSettings::default()
         }],
         shard_count: shards,
         permits_at_once: 16,

@@ -10,6 +10,7 @@ pub(super) fn two_slots() -> Settings {
         name: name.to_owned(),
         shards: Some((first, last)),
         launches: true,
+        ..SlotSettings::default()
     };
     Settings {
         slots: vec![slot("main", 0, 1), slot("west", 2, 3)],

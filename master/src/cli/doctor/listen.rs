@@ -98,6 +98,7 @@ mod tests {
             name: "main".to_owned(),
             command: launched.then(Vec::new),
             shards: None,
+            host: None,
             env: BTreeMap::new(),
             log: None,
             listen: listen.map(|listen| listen.parse().unwrap()),

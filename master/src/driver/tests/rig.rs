@@ -127,6 +127,7 @@ impl Stage {
             name: "main".to_owned(),
             command: command.clone(),
             shards: None,
+            host: None,
             env: BTreeMap::new(),
             log: None,
             listen: None,

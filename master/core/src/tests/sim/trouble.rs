@@ -120,6 +120,7 @@ impl World {
                 name: name.to_owned(),
                 shards: Some((first, last)),
                 launches: true,
+                ..SlotSettings::default()
             };
             settings.slots = vec![slot("main", 0, 0), slot("rest", 1, shards - 1)];
         }
