@@ -14,6 +14,7 @@ pub mod discord;
 pub mod files;
 pub mod fleet;
 pub mod gap;
+pub mod hosts;
 pub mod news;
 pub mod programs;
 pub mod records;

@@ -4,6 +4,7 @@
 mod commands;
 mod common;
 mod connector;
+mod copies;
 mod fleet;
 mod guilds;
 mod nats;
