@@ -45,12 +45,8 @@ impl FakeMaster {
 
     /// Refuses the next slave that dials.
     pub async fn refuse(&self, reason: RefusedReason) {
-        let (socket, _) = timeout(LONG, self.listener.accept())
-            .await
-            .expect("a slave dials")
-            .unwrap();
-        let mut connection = Connection::new(socket);
-        receive(&mut connection).await;
+        let dialled = timeout(LONG, self.hello()).await;
+        let (mut connection, ..) = dialled.expect("a slave dials");
         let refused = Refused {
             reason,
             detail: "because of a test".to_owned(),
@@ -69,12 +65,7 @@ impl FakeMaster {
     }
 
     async fn try_meet(&self) -> Met {
-        let (socket, _) = self.listener.accept().await.unwrap();
-        let mut connection = Connection::new(socket);
-        let ToMaster::Hello { running, hello } = receive(&mut connection).await else {
-            panic!("no hello");
-        };
-        let hello = *hello;
+        let (mut connection, running, hello) = self.hello().await;
         connection.trust(Trust::Known);
         let challenge = Bytes::from_static(b"0123456789abcdef");
         send(
@@ -108,6 +99,24 @@ impl FakeMaster {
             running,
             report,
             shard_count: self.shard_count,
+        }
+    }
+}
+
+impl FakeMaster {
+    /// The next connection that begins with a hello. Another program of this host may dial
+    /// where somebody else listened before.
+    async fn hello(&self) -> (Connection, bool, Hello) {
+        loop {
+            let (socket, _) = self.listener.accept().await.unwrap();
+            let mut connection = Connection::new(socket);
+            let Ok(Some(frame)) = connection.recv().await else {
+                continue;
+            };
+            let ToMaster::Hello { running, hello } = ToMaster::from_frame(frame).unwrap() else {
+                panic!("no hello");
+            };
+            return (connection, running, *hello);
         }
     }
 }
