@@ -36,7 +36,8 @@
 //!                      │    pause      the operator holds it, ends it; report: what is told of it
 //!                      ├─ work      the once-per-bot work follows
 //!                      ├─ permits/  IDENTIFYs in legal pace: window, budget;
-//!                      │               refusals: which fail, probe: one shard tries for all
+//!                      │               refusals: which fail, probe: one shard tries for all,
+//!                      │               breaker: whose sessions do not last, held: what that means
 //!                      ├─ learnt    what the service was found to refuse
 //!                      └─ invariants    what holds between two inputs
 //!   Action ◀── poll_action          out: what each part wants done, in its order
@@ -148,11 +149,12 @@ impl Core {
         let (work, floor) = (recovered.work, recovered.floor);
         let (last, given_up) = (recovered.last_deploy.clone(), recovered.given_up.clone());
         let learnt = Learnt::new(recovered.late_seal_refused);
+        let permits = Permits::new(&settings, recovered.identifies.as_ref(), now);
         let fleet = Fleet::new(&settings, recovered, now);
         let mut core = Self {
             out: Out::new(now),
             deploys: Deploys::recovered(last, given_up),
-            permits: Permits::new(settings.permits_at_once),
+            permits,
             work: WorkUnit::new(work, journal, floor, settings.home(&fleet)),
             stage: MasterStage::Adopting,
             learnt,

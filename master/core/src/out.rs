@@ -86,6 +86,15 @@ impl Out {
         }
     }
 
+    /// A row that nobody waits for. While saves fail it goes with the first that does not.
+    pub(crate) fn save_or_keep(&mut self, entry: Entry) {
+        if self.saves.fail() {
+            self.saves.keep(entry);
+        } else {
+            self.save(vec![entry], Durability::Soon);
+        }
+    }
+
     /// The ticket of a shard changed: it goes to the journal in a while, with others.
     pub(crate) fn ticket_changed(&mut self, shard: ShardId) {
         self.saves.ticket_changed(shard);

@@ -33,6 +33,12 @@ pub trait Service: fmt::Debug + Send + Sync {
     /// in one window. Units that need the same one take turns.
     fn permit(&self, unit: ShardId, at_once: u32) -> Permit;
 
+    /// How many permits a budget has that nobody told of, for so many units; `None`: nobody
+    /// knows, and none is kept.
+    fn budget(&self, _units: u32) -> Option<u32> {
+        None
+    }
+
     /// A budget of permits that was whole is whole again after this time.
     fn budget_period(&self) -> Duration;
 

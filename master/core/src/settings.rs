@@ -101,6 +101,12 @@ pub struct Settings {
     /// The part of a day's IDENTIFYs, in percent, that only the operator's word
     /// spends; 0: none.
     pub identify_reserve: u32,
+    /// So many percent of the fleet's shards that lose their sessions within a minute are a
+    /// storm, after which one shard tries for all; 0: none are.
+    pub identify_storm: u32,
+    /// The part of a day's IDENTIFYs, in percent, that is kept back after a storm or a loop
+    /// of short sessions, but for one shard at a time.
+    pub identify_storm_reserve: u32,
     /// How many IDENTIFYs are sent in one window, until a budget says it.
     pub permits_at_once: u32,
     /// How often checkpoints are written to the journal.
@@ -207,6 +213,8 @@ impl Default for Settings {
             identify_window: Duration::from_secs(5),
             identify_pause: Duration::from_secs(300),
             identify_reserve: 5,
+            identify_storm: 25,
+            identify_storm_reserve: 50,
             permits_at_once: 1,
             checkpoint_to_disk: Duration::from_secs(1),
             seen: Duration::from_secs(5),

@@ -7,9 +7,11 @@ use super::{Config, ResolvedLimits};
 
 /// Limits that a running master takes up: the core looks at them whenever it needs
 /// one. The others are given to connections, timers or the journal at the start.
-const RELOADED: [&str; 23] = [
+const RELOADED: [&str; 25] = [
     "identify_pause",
     "identify_reserve",
+    "identify_storm",
+    "identify_storm_reserve",
     "contact",
     "ready",
     "seal",

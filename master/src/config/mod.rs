@@ -428,6 +428,8 @@ impl Config {
             identify_window: limits.identify_window,
             identify_pause: limits.identify_pause,
             identify_reserve: limits.identify_reserve,
+            identify_storm: limits.identify_storm,
+            identify_storm_reserve: limits.identify_storm_reserve,
             permits_at_once: self.max_concurrency.unwrap_or(1),
             checkpoint_to_disk: limits.checkpoint_to_disk,
             // Five checkpoints: a session is not thought older by more.

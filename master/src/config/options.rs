@@ -279,13 +279,19 @@ limits! {
     identify_pause: Duration = Duration::from_secs(300), "BATON_LIMITS_IDENTIFY_PAUSE", "After an IDENTIFY that failed one shard tries for the whole fleet, after a pause that doubles up to this [default: 300s]";
     /// Percent of a day's IDENTIFYs that only an operator spends.
     identify_reserve: u32 = 5, "BATON_LIMITS_IDENTIFY_RESERVE", "Percent of a day's IDENTIFYs that are kept back until an operator runs baton-master identify; 0: none [default: 5]";
+    /// Percent of the shards whose sessions end together in a storm.
+    identify_storm: u32 = 25, "BATON_LIMITS_IDENTIFY_STORM", "When this percentage of the shards (4 at least) lose their sessions within a minute, one shard tries for the whole fleet until its session lasts; 0: never [default: 25]";
+    /// Percent of a day's IDENTIFYs that are kept back after a storm or a loop.
+    identify_storm_reserve: u32 = 50, "BATON_LIMITS_IDENTIFY_STORM_RESERVE", "After sessions ended again and again, this percentage of a day's IDENTIFYs is kept back for five hours, but for one shard at a time; 0: none [default: 50]";
     /// Shards that move at once.
     width: u32 = 16, "BATON_LIMITS_WIDTH", "Shards that move at once, at most: busy ones are fewer [default: 16]";
 }
 
 /// Limits for which zero has a meaning.
-const MAY_BE_ZERO: [&str; 13] = [
+const MAY_BE_ZERO: [&str; 15] = [
     "identify_reserve",
+    "identify_storm",
+    "identify_storm_reserve",
     "silent",
     "behind_gate",
     "adopt_grace",

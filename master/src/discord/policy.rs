@@ -61,6 +61,13 @@ impl Service for Discord {
         Permit(unit.get() % at_once.max(1))
     }
 
+    /// 1,000 a day, and at least five a shard for bots of more shards than these are enough
+    /// for: Discord documents `max(2000, guilds / 1000 * 5)`, and recommends a shard for
+    /// each 1,000 guilds.
+    fn budget(&self, units: u32) -> Option<u32> {
+        Some(units.saturating_mul(5).max(1000))
+    }
+
     /// `session_start_limit.reset_after` begins at a day.
     fn budget_period(&self) -> Duration {
         Duration::from_secs(24 * 60 * 60)

@@ -370,6 +370,19 @@ fn identify(view: &View) -> Finding {
              this bot is refused, the slave's log says how; keep the bot running",
         );
     }
+    if let Some(why) = &view.identifies_held {
+        let minutes = view.identifies_held_ms.unwrap_or(0) / 60_000;
+        return Finding::error(
+            "identify",
+            format!(
+                "IDENTIFYs are held up, for {minutes} min now: {why}; {waiting} shards wait, and \
+                 one tries for all"
+            ),
+            "is Discord up (discordstatus.com)? If sessions last again: baton-master identify. If \
+             only this bot loses them, the slave's log says how; a deploy of another build is not \
+             held up, and has one shard try at once",
+        );
+    }
     match view.identifies_left {
         Some(left) if waiting > 0 && left <= reserve => Finding::error(
             "identify",

@@ -82,6 +82,7 @@ impl Driver {
                 | Entry::GivenUp(_)
                 | Entry::Seen
                 | Entry::Whole
+                | Entry::Identifies(_)
                 | Entry::LateSealRefused(_) => None,
             })
             .collect();

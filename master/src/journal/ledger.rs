@@ -10,6 +10,7 @@ use baton_protocol::{DeployId, Epoch, LaunchId, ShardId, SlaveId, Term, message:
 
 use super::{
     age::Clocks,
+    identifies::IdentifiesRow,
     rows::{
         BOOT, Boot, Command, Deploy, DoneRow, GivenUp, LateSealRefused, Owner, Rows, Seen,
         SlaveRow, TicketRow, Work, basis_text, encode,
@@ -160,6 +161,9 @@ impl Ledger {
             Entry::LateSealRefused(refused) => {
                 let refused = *refused;
                 draft.put(key, &LateSealRefused { refused })?;
+            }
+            Entry::Identifies(known) => {
+                draft.put(key, &IdentifiesRow::at(&Clocks::now(), known))?;
             }
             Entry::Command { slot, command } => {
                 let mut row = self.command(draft, slot);

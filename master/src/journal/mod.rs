@@ -17,6 +17,7 @@
 mod age;
 mod contents;
 mod handle;
+mod identifies;
 pub mod inspect;
 mod ledger;
 mod open;

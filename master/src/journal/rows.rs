@@ -16,7 +16,7 @@ use baton_protocol::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::age::Clocks;
+use super::{age::Clocks, identifies::IdentifiesRow};
 use crate::store::{Revision, Snapshot, StoreError, TERM};
 
 /// What this build knows of the form of each value.
@@ -51,6 +51,7 @@ pub(super) struct Rows {
     pub(super) deploys: BTreeMap<String, Deploy>,
     pub(super) given_up: BTreeSet<DeployId>,
     pub(super) late_seal_refused: bool,
+    pub(super) identifies: Option<IdentifiesRow>,
     pub(super) commands: BTreeMap<String, Command>,
 }
 
@@ -302,6 +303,7 @@ impl Rows {
             Key::LateSealRefused => {
                 self.late_seal_refused = decode::<LateSealRefused>(name, bytes)?.refused;
             }
+            Key::Identifies => self.identifies = Some(decode(name, bytes)?),
             Key::Command(slot) => drop(self.commands.insert(slot, decode(name, bytes)?)),
         }
         Ok(())
@@ -339,7 +341,8 @@ impl Rows {
 
     /// What the core goes on from; whether a slave still lives is not judged here.
     pub(super) fn recovered(&self) -> Result<Recovered, StoreError> {
-        let now = Clocks::now().unset_since(self.boot.as_deref().unwrap_or_default());
+        let clocks = Clocks::now();
+        let now = clocks.unset_since(self.boot.as_deref().unwrap_or_default());
         let tickets = self.tickets.iter().map(|(shard, row)| {
             let written = row.written_ms.max(self.seen_ms.unwrap_or(0));
             let ticket = RecoveredTicket {
@@ -382,6 +385,7 @@ impl Rows {
             given_up: self.given_up.clone(),
             tickets: tickets.collect(),
             late_seal_refused: self.late_seal_refused,
+            identifies: self.identifies.as_ref().map(|row| row.by(&clocks)),
             journal: match self.lost {
                 Some(_) => JournalState::Lost,
                 None => JournalState::Intact,

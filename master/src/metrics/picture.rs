@@ -135,6 +135,12 @@ impl Scrape<'_> {
         );
         one(
             ours,
+            "identifies_held",
+            "1 while one shard tries for all, because sessions do not last",
+            Some(u64::from(self.view.identifies_held.is_some())),
+        );
+        one(
+            ours,
             "identifies_refused_in_row",
             "Rounds of IDENTIFYs in a row that failed",
             Some(u64::from(self.view.identifies_refused)),

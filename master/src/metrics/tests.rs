@@ -133,6 +133,7 @@ fn every_name_has_its_type() {
             "baton_deploy_running",
             "baton_deploy_shards",
             "baton_events_per_second",
+            "baton_identifies_held",
             "baton_identifies_left",
             "baton_identifies_refused_in_row",
             "baton_identifies_reserve",

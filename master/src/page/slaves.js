@@ -135,8 +135,9 @@ function identify(status) {
   const few = left < status.shard_count;
   const reset = `resets in ${span(status.identifies_reset_ms)}`;
   const { identifies_waiting: waiting, identifies_refused: refused } = status;
-  const held = waiting && (refused || left <= (status.identifies_reserve ?? 0));
-  const why = refused ? `refused ${count(refused, "time")} in a row` : "the rest is kept: baton-master identify";
+  const storm = status.identifies_held;
+  const held = waiting && (storm || refused || left <= (status.identifies_reserve ?? 0));
+  const why = storm ? `held up: ${storm}` : refused ? `refused ${count(refused, "time")} in a row` : "the rest is kept: baton-master identify";
   tile("tile-identify", limit ? `${number(left)} of ${number(limit)}` : `${number(left)} left`,
     held ? `${count(waiting, "shard")} waiting, ${why}; ${reset}` : few ? `fewer than shards; ${reset}` : reset,
     held ? "bad" : few ? "busy" : "");

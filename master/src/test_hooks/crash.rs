@@ -137,6 +137,7 @@ mod armed {
             Entry::Seen => "seen",
             Entry::Whole => "whole",
             Entry::LateSealRefused(_) => "late-seal-refused",
+            Entry::Identifies(_) => "identifies",
             Entry::Command { .. } => "command",
         }
     }

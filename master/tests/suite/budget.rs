@@ -30,7 +30,13 @@ async fn discord_says_how_many_shards_and_how_fast() {
     master.child.wait().await.unwrap();
     let _next = fleet.master().await;
     until("it is accepted again", || slave.seen().accepted == 2).await;
-    assert_eq!(fleet.status().await["shard_count"], 3);
+    // And it knows what is left of the day, though nobody says it.
+    let status = fleet.status().await;
+    assert_eq!(
+        (&status["shard_count"], &status["identifies_left"]),
+        (&json!(3), &json!(97))
+    );
+    assert_eq!(status["identifies_limit"], 1000);
 }
 
 #[tokio::test]

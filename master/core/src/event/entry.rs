@@ -82,6 +82,9 @@ pub enum Entry {
     Whole,
     /// Whether the service refused a RESUME while the old connection was open.
     LateSealRefused(bool),
+    /// What is left of the budget of permits, and what holds them up. Saved before the
+    /// permit that it counts is sent, so that no start of a master gives one twice.
+    Identifies(Identifies),
     /// The command that fills a slot from now on (a deploy brought it).
     Command {
         /// The slot.
@@ -121,6 +124,40 @@ pub struct Done {
     pub ago: Duration,
     /// How old the oldest unfinished event was before, as a rule; `None`: not known.
     pub lag_before: Option<Duration>,
+}
+
+/// What a master has to know of the permits that were given before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identifies {
+    /// Of a whole budget; zero: nobody said how many there are.
+    pub total: u32,
+    /// Left until the reset.
+    pub remaining: u32,
+    /// The time until the reset; zero: it is past.
+    pub resets_in: Duration,
+    /// Rounds in a row that failed.
+    pub refused: u32,
+    /// How often the circuit breaker opened, or a trial failed, since it was calm.
+    pub trips: u32,
+    /// Why the breaker holds permits up, for a person; empty: it does not.
+    pub held: String,
+    /// Since when there was no calm.
+    pub began_ago: Duration,
+    /// When the breaker opened last, or a trial failed.
+    pub tripped_ago: Duration,
+}
+
+impl Identifies {
+    /// The same, so much later.
+    #[must_use]
+    pub fn older(self, age: Duration) -> Self {
+        Self {
+            resets_in: self.resets_in.saturating_sub(age),
+            began_ago: self.began_ago.saturating_add(age),
+            tripped_ago: self.tripped_ago.saturating_add(age),
+            ..self
+        }
+    }
 }
 
 impl From<DeployId> for LastDeploy {

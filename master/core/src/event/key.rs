@@ -8,6 +8,7 @@
 //! ```text
 //! pinned   owner.SHARD   ticket.SHARD   work   slave.ID   deploy   deploy.SLOT
 //! seen     lost          late-seal-refused     command.SLOT        given-up.DEPLOY
+//! identifies
 //! ```
 
 use std::{fmt, str::FromStr};
@@ -41,6 +42,8 @@ pub enum Key {
     Lost,
     /// Whether the service refused a late seal.
     LateSealRefused,
+    /// What is left of the budget of permits.
+    Identifies,
     /// The command of a slot.
     Command(String),
 }
@@ -62,6 +65,7 @@ impl Entry {
             Self::Seen => Key::Seen,
             Self::Whole => Key::Lost,
             Self::LateSealRefused(_) => Key::LateSealRefused,
+            Self::Identifies(_) => Key::Identifies,
             Self::Command { slot, .. } => Key::Command(slot.clone()),
         }
     }
@@ -80,6 +84,7 @@ impl fmt::Display for Key {
             Self::Seen => f.write_str("seen"),
             Self::Lost => f.write_str("lost"),
             Self::LateSealRefused => f.write_str("late-seal-refused"),
+            Self::Identifies => f.write_str("identifies"),
             Self::DeployOf(slot) => {
                 f.write_str("deploy.")?;
                 escaped(slot, f)
@@ -135,6 +140,7 @@ impl FromStr for Key {
             "seen" => Self::Seen,
             "lost" => Self::Lost,
             "late-seal-refused" => Self::LateSealRefused,
+            "identifies" => Self::Identifies,
             "command" => Self::Command(unescaped(of).ok_or(UnknownKey)?),
             _ => return Err(UnknownKey),
         };
@@ -176,6 +182,7 @@ mod tests {
             Key::Seen,
             Key::Lost,
             Key::LateSealRefused,
+            Key::Identifies,
             Key::Command("main".to_owned()),
             Key::Command("über uns.1=2".to_owned()),
             Key::Command(String::new()),

@@ -17,7 +17,7 @@ mod time;
 pub(crate) use self::news::whole_millis;
 pub use self::{
     action::Action,
-    entry::{Basis, Done, Durability, Entry, Hold, LastDeploy},
+    entry::{Basis, Done, Durability, Entry, Hold, Identifies, LastDeploy},
     input::{Beside, DeployOrder, IdentifyBudget, Input, Pause, RequestId},
     key::{Key, UnknownKey},
     news::{Death, EndedBy, Evidence, News},

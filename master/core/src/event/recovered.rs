@@ -10,7 +10,7 @@ use baton_protocol::{
     message::{Hello, ResumeAfter},
 };
 
-use super::entry::{Basis, Hold, LastDeploy};
+use super::entry::{Basis, Hold, Identifies, LastDeploy};
 
 /// Everything that a journal gave back at the start of a master.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Recovered {
     pub tickets: BTreeMap<ShardId, RecoveredTicket>,
     /// Whether the service refused a late seal, and no operator had it forgotten.
     pub late_seal_refused: bool,
+    /// What is known of permits by now; `None`: no master ever gave one.
+    pub identifies: Option<Identifies>,
     /// Whether this is everything that was ever saved.
     pub journal: JournalState,
     /// No epoch up to this one is used: a journal that was lost may have used it.

@@ -5,13 +5,37 @@ use std::time::Duration;
 use baton_protocol::text;
 
 use crate::{
-    event::{IdentifyBudget, News, RequestId, Time},
+    event::{Identifies, IdentifyBudget, News, RequestId, Time},
     fleet::Fleet,
     out::Out,
     permits::{Budget, Permits},
     settings::Settings,
     timers::Timer,
 };
+
+impl Budget {
+    /// What the master before had left of it; the service's usual one, where none is known.
+    pub(super) fn recovered(
+        settings: &Settings,
+        known: Option<&Identifies>,
+        now: Time,
+    ) -> Option<Self> {
+        let whole = |total| Self {
+            total,
+            remaining: total,
+            resets: now.after(settings.service.budget_period()),
+        };
+        match known.filter(|known| known.total > 0) {
+            Some(known) if known.resets_in.is_zero() => Some(whole(known.total)),
+            Some(known) => Some(Self {
+                total: known.total,
+                remaining: known.remaining.min(known.total),
+                resets: now.after(known.resets_in),
+            }),
+            None => settings.service.budget(settings.shard_count).map(whole),
+        }
+    }
+}
 
 impl Permits {
     /// Permits left, of how many, and the time until the reset.
@@ -73,11 +97,14 @@ impl Permits {
         settings: &Settings,
         out: &mut Out,
     ) {
+        // What is on its way may not have arrived when that was counted.
+        let out_now = self.refusals.out(out.now);
         self.budget = Some(Budget {
             total: budget.total,
-            remaining: budget.remaining,
+            remaining: budget.remaining.saturating_sub(out_now),
             resets: out.now.after(budget.reset_after),
         });
+        self.write_down(out);
         out.stop(Timer::Budget);
         self.give_at_once(budget.at_once.max(1), settings, out);
         self.again(fleet, settings, out);
@@ -121,13 +148,15 @@ impl Permits {
         settings: &Settings,
         out: &mut Out,
     ) {
-        if self.waiting.is_empty() {
+        if self.waiting.is_empty() && !self.breaker.is_open() {
             let reason = "no shard waits to IDENTIFY: baton-master status shows them".to_owned();
             out.tell(News::RequestRefused { request, reason });
             return;
         }
         self.may_be_tried(fleet, settings, out);
+        self.breaker.close();
         self.released = self.budget.map(|budget| budget.resets);
+        self.write_down(out);
         out.stop(Timer::Budget);
         self.again(fleet, settings, out);
     }

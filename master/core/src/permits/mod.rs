@@ -21,11 +21,17 @@
 //! has counted when the session is there: after a refusal windows begin with that, for a
 //! while. Before one they need not: each would be longer by what a session takes.
 //!
-//! Permits that fail hold up the next ones (`refusals.rs`, `probe.rs`). A part of the
-//! budget is a reserve: only an operator's word spends it, so that no loop of any
-//! kind leaves nothing to mend the fleet with.
+//! Permits that fail hold up the next ones (`refusals.rs`, `probe.rs`), and so do sessions
+//! that do not last (`breaker.rs`). A part of the budget is a reserve: only an operator's
+//! word spends it, so that no loop of any kind leaves nothing to mend the fleet with.
+//!
+//! What was given is in the journal before it is sent, with what holds the next ones up: a
+//! master that is started again and again spends no day twice, whether the service says what
+//! is left or not.
 
+mod breaker;
 mod budget;
+mod held;
 mod probe;
 mod refusals;
 mod window;
@@ -35,10 +41,19 @@ use std::{collections::BTreeMap, time::Duration};
 use baton_protocol::{Epoch, ShardId, SlaveId, ToSlave, message::Unit};
 
 use crate::{
-    event::Time, fleet::Fleet, out::Out, service::Permit, settings::Settings, timers::Timer,
+    event::{Identifies, Time},
+    fleet::Fleet,
+    out::Out,
+    service::Permit,
+    settings::Settings,
+    timers::Timer,
 };
 
-use self::refusals::{Pauses, Refusals};
+pub(crate) use self::breaker::Held;
+use self::{
+    breaker::{Bounds, Breaker},
+    refusals::{Pauses, Refusals},
+};
 
 /// Waiting requests and what is left of the budget.
 #[derive(Clone, Debug)]
@@ -53,12 +68,16 @@ pub(crate) struct Permits {
     budget: Option<Budget>,
     /// What came of those that were given.
     pub(crate) refusals: Refusals,
+    /// What became of their sessions.
+    pub(crate) breaker: Breaker,
     /// Until then the reserve may be spent.
     released: Option<Time>,
     /// Whether the master has left.
     closed: bool,
     /// Whether it was said that nothing is left.
     said_empty: bool,
+    /// Whether it was said that what is left is kept back.
+    said_scarce: bool,
     /// Requests that were looked at while one shard tries for all.
     #[cfg(test)]
     pub(crate) looked_at: u64,
@@ -86,7 +105,7 @@ struct Budget {
 }
 
 /// What an operator sees of the permits.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Outlook {
     /// How many shards wait for theirs.
     pub(crate) waiting: u32,
@@ -96,20 +115,38 @@ pub(crate) struct Outlook {
     pub(crate) refused: u32,
     /// The time until the next try, while the others wait for it.
     pub(crate) pause: Option<Duration>,
+    /// What the breaker holds up.
+    pub(crate) held: Option<Held>,
+    /// Whether what is left of the day is kept back, because of what it held up before.
+    pub(crate) scarce: bool,
+}
+
+impl Outlook {
+    /// The time until one shard tries for all, or has tried.
+    pub(crate) fn next(&self) -> Option<Duration> {
+        let held = self.held.as_ref().map(|held| held.next);
+        self.pause.max(held)
+    }
 }
 
 impl Permits {
-    pub(crate) fn new(at_once: u32) -> Self {
+    /// Of a master that begins: it goes on from what the one before had given.
+    pub(crate) fn new(settings: &Settings, known: Option<&Identifies>, now: Time) -> Self {
+        let known = known.filter(|_| !mutant!("budget-forgotten"));
         Self {
-            at_once: at_once.max(1),
+            at_once: settings.permits_at_once.max(1),
             waiting: BTreeMap::new(),
             given: BTreeMap::new(),
             not_before: Time(Duration::ZERO),
-            budget: None,
-            refusals: Refusals::default(),
+            budget: Budget::recovered(settings, known, now),
+            refusals: known.map_or_else(Refusals::default, |known| {
+                Refusals::recovered(known.refused, now)
+            }),
+            breaker: known.map_or_else(Breaker::default, |known| Breaker::recovered(known, now)),
             released: None,
             closed: false,
             said_empty: false,
+            said_scarce: false,
             #[cfg(test)]
             looked_at: 0,
         }
@@ -147,8 +184,11 @@ impl Permits {
     /// A shard serves.
     pub(crate) fn ready(&mut self, id: ShardId, fleet: &Fleet, settings: &Settings, out: &mut Out) {
         let over = self.is_over(id, true, settings, out.now);
-        if self.refusals.ready(id) {
+        let opened = self.refusals.ready(id);
+        let on_trial = self.breaker.ready(id, out.now, pauses(settings));
+        if opened || on_trial {
             out.stop(Timer::Probe);
+            self.write_down(out);
             self.again(fleet, settings, out);
         } else if let Some(permit) = over {
             self.due(permit, fleet, settings, out);
@@ -158,7 +198,28 @@ impl Permits {
     /// Whether shards that wait for a permit may wait for long.
     pub(crate) fn are_held_up(&self, settings: &Settings, now: Time) -> bool {
         let percent = settings.identify_reserve;
-        self.refusals.are_several() || self.is_empty(now, percent).is_some()
+        self.refusals.are_several()
+            || self.breaker.is_open()
+            || self.is_scarce(settings, now)
+            || self.is_empty(now, percent).is_some()
+    }
+
+    /// Whether one shard tries for all.
+    fn is_shut(&mut self, settings: &Settings, out: &mut Out) -> bool {
+        if self.breaker.look(out.now) {
+            self.write_down(out);
+        }
+        (self.refusals.is_shut() && !mutant!("refusals-unheeded"))
+            || self.breaker.is_open()
+            || self.is_scarce(settings, out.now)
+    }
+
+    fn bounds(&self, settings: &Settings) -> Bounds {
+        Bounds {
+            shards: settings.shard_count,
+            storm: settings.identify_storm,
+            a_day: self.budget.map(|budget| budget.total),
+        }
     }
 
     pub(crate) fn outlook(&self, settings: &Settings, now: Time) -> Outlook {
@@ -168,6 +229,8 @@ impl Permits {
             reserve: self.budget.map(|_| self.reserve(now, percent)),
             refused: self.refusals.in_row(),
             pause: self.refusals.pause(now, pauses(settings)),
+            held: self.breaker.held(now, pauses(settings)),
+            scarce: self.is_scarce(settings, now),
         }
     }
 
@@ -187,7 +250,7 @@ impl Permits {
     ) {
         let permit = settings.service.permit(id, self.at_once);
         self.waiting.insert((permit, id), unit);
-        if self.refusals.is_shut() && out.runs(Timer::Probe) {
+        if self.is_shut(settings, out) && out.runs(Timer::Probe) {
             self.may_try_for_all((permit, id, unit.0, unit.1), fleet, settings, out);
         } else {
             self.due(permit, fleet, settings, out);
@@ -197,6 +260,7 @@ impl Permits {
     /// Something changed that may help: pauses start from the shortest one.
     pub(crate) fn may_be_tried(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) {
         self.refusals.try_again();
+        self.breaker.try_again();
         out.stop(Timer::Probe);
         self.again(fleet, settings, out);
     }
@@ -212,7 +276,7 @@ impl Permits {
         if self.closed {
             return;
         }
-        if self.refusals.is_shut() && !mutant!("refusals-unheeded") {
+        if self.is_shut(settings, out) {
             // Who is next is known already, if its time runs.
             if !out.runs(Timer::Probe) {
                 self.probe_due(fleet, settings, out);
@@ -251,6 +315,14 @@ impl Permits {
             budget.remaining = budget.remaining.saturating_sub(1);
         }
         self.said_empty = false;
+        if self.is_scarce(settings, out.now) {
+            self.breaker.is_needed(out.now);
+        }
+        if self.breaker.given(id, out.now, &self.bounds(settings)) {
+            self.tripped(fleet, settings, out);
+        }
+        self.says_scarce(settings, out);
+        self.write_down(out);
         let asked = self.waiting.remove(&(permit, id));
         debug_assert_eq!(asked, Some((owner, epoch)), "shard {id} asked for it");
         debug_assert!(
@@ -318,7 +390,7 @@ impl Permits {
 
     /// Looks at every permit for which a shard waits: a slave is back.
     pub(crate) fn again(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) {
-        if self.refusals.is_shut() && !mutant!("refusals-unheeded") {
+        if self.is_shut(settings, out) {
             self.probe_due(fleet, settings, out);
             return;
         }

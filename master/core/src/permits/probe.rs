@@ -14,21 +14,27 @@ use crate::{
 };
 
 impl Permits {
-    /// A shard has to ask again, or its owner is no more.
+    /// A shard has to ask again, or its owner is no more: in words, of its IDENTIFY.
     pub(crate) fn came_to_nothing(
         &mut self,
         id: ShardId,
+        how: &'static str,
         fleet: &Fleet,
         settings: &Settings,
         out: &mut Out,
     ) {
         let over = self.is_over(id, false, settings, out.now);
-        let Some(times) = self.refusals.came_to_nothing(id, out.now) else {
+        let failed = self.refusals.came_to_nothing(id, out.now);
+        if self.breaker.came_to_nothing(id, out.now) {
+            self.tripped(fleet, settings, out);
+        }
+        let Some(times) = failed else {
             if let Some(permit) = over {
                 self.due(permit, fleet, settings, out);
             }
             return;
         };
+        self.write_down(out);
         // Waiting shards are as far as they can be: deploys need not wait for them.
         out.touch_all(&fleet.slots.ids());
         self.probe_due(fleet, settings, out);
@@ -36,9 +42,12 @@ impl Permits {
             return;
         }
         let pause = self.refusals.pause(out.now, pauses(settings));
+        let since = self.refusals.since(out.now);
         out.alarm(format!(
-            "{times} times in a row an IDENTIFY failed, shard {id}'s last: no shard tries \
-             for {}, then one for all. If sessions are given again: baton-master identify",
+            "{times} times in a row an IDENTIFY failed, for {} now, shard {id}'s last, \
+             which {how}. No shard tries for {}, then one for all. If sessions are given again: \
+             baton-master identify",
+            text::span(since),
             text::span(pause.unwrap_or_default())
         ));
     }
@@ -46,6 +55,10 @@ impl Permits {
     /// The one that tried the fewest times tries next.
     pub(crate) fn probe_due(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) {
         if self.closed {
+            return;
+        }
+        if !self.is_shut(settings, out) {
+            self.again(fleet, settings, out);
             return;
         }
         #[cfg(test)]
@@ -103,7 +116,12 @@ impl Permits {
         let (permit, id, ..) = asker;
         let opens = self.refusals.opens(id, now, pauses(settings));
         let window = settings.identify_window;
-        let opens = opens.max(self.opens(permit, now, window)).max(now);
+        let scarce = self.is_scarce(settings, now);
+        let held = self.breaker.opens(scarce, pauses(settings));
+        let opens = opens
+            .max(self.opens(permit, now, window))
+            .max(held)
+            .max(now);
         Some((opens, self.refusals.tries(id, now)))
     }
 }

@@ -33,7 +33,7 @@ use crate::{event::Time, settings::doubled};
 const LASTING: Duration = Duration::from_secs(600);
 
 /// An IDENTIFY without an answer for so long holds up no other shard.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// So many refusals in a row are more than a hiccup.
 const SEVERAL: u32 = 3;
@@ -46,7 +46,7 @@ pub(crate) struct Pauses {
 }
 
 impl Pauses {
-    fn after(self, times: u32) -> Duration {
+    pub(super) fn after(self, times: u32) -> Duration {
         doubled(self.first, self.longest.max(self.first), times)
     }
 }
@@ -65,6 +65,8 @@ pub(crate) struct Refusals {
     probe: Option<ShardId>,
     /// When one came to nothing last.
     last: Option<Time>,
+    /// When the first of these in a row did.
+    first: Option<Time>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +79,22 @@ struct Tried {
 }
 
 impl Refusals {
+    /// What the master before knew: so many rounds in a row failed, the last one just now.
+    pub(super) fn recovered(in_row: u32, now: Time) -> Self {
+        Self {
+            in_row,
+            shut: (in_row > 0).then_some(now),
+            last: (in_row > 0).then_some(now),
+            ..Self::default()
+        }
+    }
+
+    /// How many shards were given a permit of which the outcome is not known.
+    pub(super) fn out(&self, now: Time) -> u32 {
+        let out = self.tried.keys().filter(|id| self.is_out(**id, now));
+        u32::try_from(out.count()).unwrap_or(u32::MAX)
+    }
+
     /// Whether one shard may try, instead of one for each permit.
     pub(crate) const fn is_shut(&self) -> bool {
         self.shut.is_some()
@@ -134,6 +152,11 @@ impl Refusals {
         own.max(shut.after(pauses.after(rounds)))
     }
 
+    /// For how long they failed, all of them.
+    pub(super) fn since(&self, now: Time) -> Duration {
+        self.first.map_or(Duration::ZERO, |first| now.since(first))
+    }
+
     /// How long until the fleet's next try; `None`: nothing is held back.
     pub(crate) fn pause(&self, now: Time, pauses: Pauses) -> Option<Duration> {
         let shut = self.shut?;
@@ -182,6 +205,9 @@ impl Refusals {
         self.of.insert(id);
         if self.shut.is_some_and(|shut| given <= shut) {
             return None;
+        }
+        if self.in_row == 0 {
+            self.first = Some(now);
         }
         self.in_row = self.in_row.saturating_add(1);
         self.shut = Some(now);

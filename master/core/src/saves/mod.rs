@@ -99,6 +99,11 @@ impl Saves {
         &self.unwritten
     }
 
+    /// To be saved with what is saved next.
+    pub(crate) fn keep(&mut self, entry: Entry) {
+        self.unsaved.insert(entry.key(), entry);
+    }
+
     /// Whether saves fail at the moment.
     pub(crate) fn fail(&self) -> bool {
         self.trouble != Trouble::Fine

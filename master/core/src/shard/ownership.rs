@@ -28,6 +28,9 @@ use crate::{
     shard::{Claim, ClaimStage, Free, Phase},
 };
 
+/// What became of an IDENTIFY whose shard has no owner any more.
+const DIED: &str = "its slave did not live to see answered, or gave up";
+
 /// Shards at their owners: what may be looked at and changed when one speaks of its shard.
 ///
 /// It begins and ends no deploy, and sees neither the work nor the stage of the master.
@@ -70,9 +73,13 @@ impl Ownership<'_> {
         }
         if shard.ticket.is_none() {
             self.permits
-                .came_to_nothing(id, self.fleet, self.settings, self.out);
+                .came_to_nothing(id, DIED, self.fleet, self.settings, self.out);
         } else {
             self.permits.ready(id, self.fleet, self.settings, self.out);
+        }
+        if after == ResumeAfter::Death {
+            self.permits
+                .owner_died(id, self.fleet, self.settings, self.out);
         }
         self.fleet.set_free(id, after, self.out);
     }

@@ -15,6 +15,9 @@ use crate::{
     timers::Timer,
 };
 
+/// What became of an IDENTIFY whose shard asks for another one.
+const REFUSED: &str = "was refused, or whose connection ended";
+
 impl Ownership<'_> {
     pub(crate) fn progress(&mut self, from: SlaveId, progress: &Progress) {
         let (id, now) = (progress.shard, self.out.now);
@@ -67,6 +70,10 @@ impl Ownership<'_> {
         let is_new = !shard.phase.has_no_session();
         shard.session_lost |= is_new;
         self.fleet.session_is_over(id, self.out);
+        if is_new {
+            self.permits
+                .session_ended(id, self.fleet, self.settings, self.out);
+        }
         let shard = &self.fleet.shards[id];
         if is_new
             && !mutant!("no-session-serves")
@@ -97,7 +104,7 @@ impl Ownership<'_> {
             return;
         }
         self.permits
-            .came_to_nothing(id, self.fleet, self.settings, self.out);
+            .came_to_nothing(id, REFUSED, self.fleet, self.settings, self.out);
         // A ticket that was there belongs to a session that is over.
         self.needs_session(id);
         if request.cause == IdentifyCause::StateLost && !self.permits.waits(id) {

@@ -45,6 +45,7 @@ mod sinks;
 mod slots;
 mod stalls;
 mod standbys;
+mod storms;
 mod words;
 
 use std::time::Duration;

@@ -52,6 +52,7 @@ fn row_name(entry: &Entry) -> Option<String> {
         | Entry::Deploy(_)
         | Entry::GivenUp(_)
         | Entry::Seen
+        | Entry::Identifies(_)
         | Entry::Whole => None,
         Entry::LateSealRefused(refused) => Some(format!("late seals refused: {refused}")),
     }

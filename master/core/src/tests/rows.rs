@@ -67,6 +67,7 @@ pub(super) fn write(rows: &mut Recovered, entry: Entry) -> bool {
         }
         Entry::Whole => rows.journal = JournalState::Intact,
         Entry::LateSealRefused(refused) => rows.late_seal_refused = refused,
+        Entry::Identifies(identifies) => rows.identifies = Some(identifies),
         Entry::Seen | Entry::Command { .. } => {}
     }
     true

@@ -49,8 +49,15 @@ pub struct View {
     pub identifies_waiting: u32,
     /// Rounds of IDENTIFYs in a row that failed.
     pub identifies_refused: u32,
-    /// Milliseconds until one shard tries for all; absent: nothing was refused.
+    /// Milliseconds until one shard tries for all, or has tried; absent: nothing is held back.
     pub identify_pause_ms: Option<u64>,
+    /// Why IDENTIFYs are held up, though the service gives sessions: they do not last; absent:
+    /// they are not.
+    pub identifies_held: Option<String>,
+    /// For how many milliseconds there was no calm: see `identifies_held`.
+    pub identifies_held_ms: Option<u64>,
+    /// The shard that tries for all, or whose session has to last: see `identifies_held`.
+    pub identifies_trial: Option<u32>,
 }
 
 /// One slot.

@@ -82,7 +82,10 @@ impl Core {
             identifies_reserve: outlook.reserve,
             identifies_waiting: outlook.waiting,
             identifies_refused: outlook.refused,
-            identify_pause_ms: outlook.pause.map(millis),
+            identify_pause_ms: outlook.next().map(millis),
+            identifies_held: outlook.held.as_ref().map(|held| held.why.clone()),
+            identifies_held_ms: outlook.held.as_ref().map(|held| millis(held.since)),
+            identifies_trial: (outlook.held.as_ref()).and_then(|held| Some(held.trial?.get())),
         }
     }
 

@@ -119,6 +119,20 @@ impl Permits {
             };
         }
         let outlook = self.outlook(settings, now);
+        if let Some(held) = &outlook.held {
+            let next = held.next.as_secs();
+            let waits = match held.trial {
+                Some(trial) if trial == id => format!("it tries for all, for {next} s"),
+                Some(trial) => format!("shard {trial} tries for all, for {next} s or longer"),
+                None => format!("one shard tries for all, in {next} s or later"),
+            };
+            return format!("IDENTIFYs are held up ({}): {waits}", held.why);
+        }
+        if outlook.scarce {
+            return "the day's IDENTIFYs are kept back, because sessions ended again and again: \
+                    one shard after the other tries. baton-master identify spends them"
+                .to_owned();
+        }
         match (self.is_empty(now, settings.identify_reserve), outlook.pause) {
             (Some((left, resets)), _) => {
                 let minutes = resets.since(now).as_secs().div_ceil(60);

@@ -122,10 +122,19 @@ impl Table<'_> {
                 count(refused, "time")
             );
         }
+        let held = status["identifies_held"].as_str();
+        if let Some(why) = held {
+            let pause = status["identify_pause_ms"].as_u64().unwrap_or(0);
+            let next = match status["identifies_trial"].as_u64() {
+                Some(shard) => format!("shard {shard} tries for all, for {}", span(pause)),
+                None => format!("one shard tries for all, in {}", span(pause)),
+            };
+            told = format!("{told}; held up: {why}; {next}");
+        }
         if waiting > 0 {
             told = format!("{told}; {} waiting", count(waiting, "shard"));
         }
-        if refused > 0 || (waiting > 0 && left <= reserve) {
+        if held.is_some() || refused > 0 || (waiting > 0 && left <= reserve) {
             return self.paint.bad(&told);
         }
         if left < shards {

@@ -172,6 +172,8 @@ impl Journal {
             // There is one slot.
             deploys: _,
             launches: _,
+            // Nobody identifies.
+            identifies: _,
             // Which follows from how the only deploy ended.
             given_up: _,
             tickets,
