@@ -15,6 +15,10 @@ pub const EXIT_OUTPUT: u8 = 74;
 /// Another master has taken over: starting this one again would end that one.
 pub const EXIT_DEPOSED: u8 = 4;
 
+/// Another master of those that share a store leads: this one is to be started again, and
+/// stands by then.
+pub const EXIT_NOT_LEADING: u8 = 5;
+
 /// A deploy went through, and sessions or events of its slot were lost meanwhile.
 pub const EXIT_LOSSES: u8 = 3;
 /// The operator stopped watching a deploy (Ctrl-C): it goes on.
@@ -57,6 +61,9 @@ pub enum Error {
     /// Another master has taken over; the text says what to do.
     #[error("{0}")]
     Deposed(String),
+    /// Another master of those that share a store leads; the text says which.
+    #[error("{0}")]
+    NotLeading(String),
     /// What was asked did not happen; the text says why.
     #[error("{0}")]
     Failed(String),
@@ -69,6 +76,7 @@ impl Error {
         match self {
             Self::Configuration(_) | Self::SecondMaster { .. } => EXIT_USAGE,
             Self::Deposed(_) => EXIT_DEPOSED,
+            Self::NotLeading(_) => EXIT_NOT_LEADING,
             Self::Journal { .. } | Self::System { .. } | Self::Failed(_) => EXIT_FAILED,
         }
     }

@@ -11,6 +11,8 @@
 //! - [`admin`]: the operator's HTTP and page; [`metrics`] for Prometheus, [`doctor`]
 //!   for what is wrong, [`history`] for what deploys did.
 //! - [`discord`]: what Discord is asked, and what the core is told of it.
+//! - `lead`: which of several masters that share a store leads, and [`post`] where this one
+//!   stands.
 //! - [`service`]: what systemd gives. [`doors`]: bounds of the operator's port.
 //! - [`run`] puts them together.
 
@@ -32,6 +34,11 @@ pub mod error;
 pub mod history;
 pub mod journal;
 pub mod keeper;
+#[cfg(feature = "nats")]
+mod lead;
+#[cfg(not(feature = "nats"))]
+#[path = "lead_not_built.rs"]
+mod lead;
 pub mod legacy;
 pub mod link;
 pub mod listener;
@@ -39,6 +46,7 @@ pub mod metrics;
 pub mod news;
 pub mod notice;
 pub mod peer;
+pub mod post;
 pub mod process;
 pub mod reload;
 pub mod run;

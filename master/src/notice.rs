@@ -21,6 +21,10 @@ use crate::{
 pub enum Notice {
     /// A task without which a master is none panicked: its name.
     Broken(&'static str),
+    /// An operator must know this.
+    Alarm(String),
+    /// Another master leads, or is to: why.
+    NotLeading(String),
     /// A slave proved itself and reported everything.
     Joined(Box<Joining>),
     /// A joined slave said something.

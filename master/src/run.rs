@@ -5,6 +5,7 @@ mod place;
 mod serving;
 mod shared;
 mod signals;
+mod standby;
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +27,7 @@ use self::{
     serving::Serving,
     shared::{OperatorPlaces, Shared},
     signals::Signals,
+    standby::Lead,
 };
 use crate::{
     admin::Facts,
@@ -34,6 +36,7 @@ use crate::{
     driver::{Driver, Ending, Parts, QUEUE},
     error::Error,
     keeper::Keeper,
+    lead::Leadership,
     legacy, listener,
     notice::Notice,
     process::{Launcher, Listeners, Outputs, keep_small},
@@ -56,6 +59,17 @@ pub struct Ready {
     pub runtime_dir: PathBuf,
 }
 
+impl Ready {
+    fn new(listen: SocketAddr, dir: &RuntimeDir, admin_http: Option<SocketAddr>) -> Self {
+        Self {
+            listen: listen.to_string(),
+            admin: format!("unix:{}", dir.admin_socket().display()),
+            admin_http: admin_http.map(|address| format!("http://{address}")),
+            runtime_dir: dir.path().to_owned(),
+        }
+    }
+}
+
 /// Runs a master until it is asked to leave (`SIGTERM`, `SIGINT`); slaves serve
 /// on. `ready` is called when slaves can dial.
 ///
@@ -76,7 +90,48 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     if config.legacy {
         return run_legacy(&config, place, signals, ready).await;
     }
-    let Some(known) = known(&config, &place, &mut signals).await? else {
+    let mut ready = Some(ready);
+    let leadership = match standby::lead(&config, &mut place, &mut signals, &mut ready).await? {
+        Lead::Alone => None,
+        Lead::Leads(leadership) => Some(*leadership),
+        Lead::Leave => return Ok(()),
+    };
+    let result = serve(config, source, place, signals, ready, leadership.as_ref()).await;
+    match leadership {
+        Some(leadership) => {
+            let stepped_down = leadership.post.steps_down();
+            leadership.give_back().await;
+            as_one_of_several(result, stepped_down)
+        }
+        None => result,
+    }
+}
+
+/// A master that is not alone is started again, and stands by.
+fn as_one_of_several(result: Result<(), Error>, stepped_down: bool) -> Result<(), Error> {
+    match result {
+        Ok(()) if stepped_down => Err(Error::NotLeading(
+            "this master stepped down: it stands by when it is started again".to_owned(),
+        )),
+        Err(Error::Deposed(_)) => Err(Error::NotLeading(
+            "another master took the term, or the store lost it: this one stands by when it is \
+             started again"
+                .to_owned(),
+        )),
+        result => result,
+    }
+}
+
+/// Serves as the one master, until it is asked to leave.
+async fn serve(
+    config: Config,
+    source: Source,
+    mut place: Place,
+    mut signals: Signals,
+    ready: Option<impl FnOnce(&Ready)>,
+    leadership: Option<&Leadership>,
+) -> Result<(), Error> {
+    let Some(known) = known(&config, &place, &mut signals, leadership).await? else {
         return Ok(());
     };
     let (slaves, maker) = place.slave_socket()?;
@@ -98,7 +153,8 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     let listeners = open_for_slots(&config, &dir, for_slots).await;
     let (notices, queue) = mpsc::channel(QUEUE);
     let (term, shard_count) = (known.term, known.shard_count);
-    let shared = Shared::new(&config, &known, &secret, notices.clone());
+    let post = leadership.map(|leadership| Arc::clone(&leadership.post));
+    let shared = Shared::new(&config, &known, &secret, notices.clone(), post);
     let defaults = watch::Sender::new(config.usual_deploy());
     let places = OperatorPlaces::default();
     let facts = facts(&config, &dir, term, address);
@@ -144,6 +200,9 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         serving.ask_discord(asker, known.bot.is_some());
     }
     serving.keep_alive();
+    if let Some(leadership) = leadership {
+        serving.tell("leadership", leadership.tell(notices.clone()));
+    }
     let reloader = Reloader {
         source,
         config: config.clone(),
@@ -165,12 +224,9 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         None => None,
     };
     info!(listen = %address, runtime_dir = %dir.path().display(), %term, shard_count, "master started");
-    ready(&Ready {
-        listen: address.to_string(),
-        admin: format!("unix:{}", dir.admin_socket().display()),
-        admin_http: admin_http.map(|address| format!("http://{address}")),
-        runtime_dir: dir.path().to_owned(),
-    });
+    if let Some(ready) = ready {
+        ready(&Ready::new(address, &dir, admin_http));
+    }
     service::ready(&format!("{shard_count} shards, {term}"));
 
     let (ending, journal) = driver.run(queue).await;
@@ -267,6 +323,9 @@ fn left(ending: Ending) -> Result<(), Error> {
                 .to_owned(),
         )),
         Ending::Deposed(reason) => Err(Error::Deposed(reason)),
+        Ending::NotLeading(why) => Err(Error::NotLeading(format!(
+            "this master leads no more: {why}; it stands by when it is started again"
+        ))),
         Ending::Broken(task) => Err(Error::Failed(format!(
             "the task {task:?} panicked, which is a fault in Baton: please report the lines above; \
              start the master again, the slaves keep serving"

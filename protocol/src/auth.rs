@@ -70,6 +70,20 @@ impl Secret {
         self.proof(b"baton slave", challenge, slave)
     }
 
+    /// A key for something else than proofs, which follows from the secret and shows nothing
+    /// of it. `purpose` names it.
+    #[must_use]
+    pub fn derived(&self, purpose: &str) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+        let mut mac = hmac::Context::with_key(&key);
+        // No proof begins so.
+        mac.update(b"baton key ");
+        mac.update(purpose.as_bytes());
+        let mut derived = [0; 32];
+        derived.copy_from_slice(mac.sign().as_ref());
+        derived
+    }
+
     /// Compares in constant time.
     #[must_use]
     pub fn is_proof(expected: &[u8], given: &[u8]) -> bool {
@@ -135,6 +149,15 @@ mod tests {
         ] {
             assert!(!Secret::is_proof(&proof, &wrong));
         }
+    }
+
+    #[test]
+    fn a_derived_key_is_of_one_secret_and_one_purpose() {
+        let derived = Secret([1; 32]).derived("one");
+        assert_eq!(derived, Secret([1; 32]).derived("one"));
+        assert_ne!(derived, Secret([1; 32]).derived("another"));
+        assert_ne!(derived, Secret([2; 32]).derived("one"));
+        assert_ne!(derived, [1; 32]);
     }
 
     #[test]

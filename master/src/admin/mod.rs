@@ -20,7 +20,8 @@
 //! | `GET /healthz` | 200 while the driver answers |
 //! | `POST /v1/retry-late-seal` | forgets that Discord refused a late seal: 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/identify` | shards without a session try now, the reserve may be spent: 202 `{}`, or 409 `{"error": "..."}` |
-//! | `GET /readyz` | 200 once the adopt grace is over and every shard gets its events; else 503 and why |
+//! | `POST /v1/step-down` | `{"force": false}`: another master leads: 202 with its `standbys`, or 409 `{"error": "..."}` |
+//! | `GET /readyz` | 200 once the adopt grace is over, every shard gets its events, and the store answers; else 503 and why |
 
 pub mod client;
 mod disks;
@@ -142,6 +143,7 @@ impl Admin {
             .route("/healthz", get(status::health))
             .route("/v1/identify", post(orders::identify))
             .route("/v1/retry-late-seal", post(orders::retry_late_seal))
+            .route("/v1/step-down", post(orders::step_down))
             .route("/readyz", get(status::ready))
             .merge(page::router())
             .layer(DefaultBodyLimit::max(MAX_BODY))

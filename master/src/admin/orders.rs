@@ -305,6 +305,36 @@ pub(super) async fn identify(State(admin): State<Arc<Admin>>) -> Result<Response
     admin.want(|answer| Notice::Identify { answer }).await
 }
 
+/// Body of `POST /v1/step-down`, which may be left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct StepDownRequest {
+    /// Also where nobody else would lead.
+    pub(super) force: bool,
+}
+
+pub(super) async fn step_down(
+    State(admin): State<Arc<Admin>>,
+    body: Bytes,
+) -> Result<Response, Failure> {
+    let StepDownRequest { force } = if body.is_empty() {
+        StepDownRequest::default()
+    } else {
+        serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?
+    };
+    let conflict = |reason: String| Failure(StatusCode::CONFLICT, reason);
+    let Some(post) = &admin.peers.post else {
+        let alone =
+            "this master shares its journal with no other: set store, and start a second one";
+        return Err(conflict(alone.to_owned()));
+    };
+    post.step_down(force).map_err(conflict)?;
+    // A driver that is gone already leads no more either.
+    let _ = admin.notices.send(Notice::Leave).await;
+    let standbys = post.standing().standbys;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "standbys": standbys }))).into_response())
+}
+
 fn body<T>(request: Result<Json<T>, JsonRejection>) -> Result<T, Failure> {
     let Json(request) = request.map_err(|rejection| wrong(rejection.body_text()))?;
     Ok(request)

@@ -18,6 +18,7 @@ use crate::{
     counters::Counts,
     doctor::{Doors, Finding, Host, examine, troubles},
     history::{Died, LastDeploy, Underway},
+    post::Standing,
 };
 
 /// So many deaths are in the status; the history has more.
@@ -75,6 +76,9 @@ struct Status {
     died_last_hour: BTreeMap<String, usize>,
     /// Findings that need a look, the worst first.
     doctor: Vec<Finding>,
+    /// Where this master stands among those that share its store; absent: it shares none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leadership: Option<Standing>,
     master: MasterStatus,
 }
 
@@ -119,6 +123,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Response, 
         underway: admin.history.running(),
         deaths: deaths.split_off(deaths.len().saturating_sub(DEATHS)),
         died_last_hour,
+        leadership: admin.peers.post.as_ref().map(|post| post.standing()),
         master,
     };
     Ok(Json(status).into_response())
@@ -140,6 +145,15 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Result<&'static st
         return Err(Failure(
             StatusCode::SERVICE_UNAVAILABLE,
             "reports are still collected after the start".to_owned(),
+        ));
+    }
+    if let Some(away) = admin.peers.post.as_ref().and_then(|post| post.away()) {
+        return Err(Failure(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "the store does not answer for {} s: nothing begins",
+                away.as_secs()
+            ),
         ));
     }
     let mut dark = view.shards.iter().filter(|shard| !shard.gets_events());

@@ -41,7 +41,8 @@ use crate::{
     version,
     after_help = "Exit codes: 0 done; 1 failed, refused or rolled back, or no master answers; 2 wrong usage or \
                   configuration, or a second master; 3 a deploy is done, and a session or events were lost \
-                  meanwhile; 4 another master has taken over; 74 done, but standard output could not be written; 130 a deploy \
+                  meanwhile; 4 another master has taken over; 5 this one stepped down or leads no more, and stands by \
+                  when it is started again; 74 done, but standard output could not be written; 130 a deploy \
                   was no longer watched (Ctrl-C) and goes on.\n\
                   Colour: on a terminal, unless NO_COLOR is set."
 )]
@@ -80,6 +81,11 @@ enum Command {
     Identify(VerbArguments),
     /// Forget that Discord refused a late seal: the next deploy that asks for them tries
     RetryLateSeal(VerbArguments),
+    /// Have another master lead: one of those that share this one's store
+    ///
+    /// The master leaves as on SIGTERM, and ends with exit code 5: what started it starts it
+    /// again, and it stands by.
+    StepDown(StepDownArguments),
     /// Say that a slave is dead which cannot be reached: its shards go on elsewhere
     Fence(fence::FenceArguments),
     /// Show the fleet, once or live
@@ -163,6 +169,15 @@ struct SlotArguments {
     /// Slot of the deploy [default: the only one that runs]
     #[arg(long, value_name = "NAME")]
     slot: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct StepDownArguments {
+    #[command(flatten)]
+    verb: VerbArguments,
+    /// Also where no standby master is there
+    #[arg(long)]
+    force: bool,
 }
 
 /// How a command finds its master.
@@ -340,6 +355,11 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
             arguments.ask("/v1/pause", done).await
         }
         Command::Continue(arguments) => arguments.ask("/v1/continue", "the deploy goes on").await,
+        Command::StepDown(StepDownArguments { verb, force }) => {
+            let done = "this master steps down: a standby master leads in a moment";
+            verb.ask_with("/v1/step-down", json!({ "force": force }), done)
+                .await
+        }
         Command::Fence(arguments) => fence::run(arguments).await,
         Command::Status(arguments) => status::run(arguments).await,
         Command::Doctor(arguments) => doctor::run(arguments).await,

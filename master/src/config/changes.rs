@@ -90,8 +90,10 @@ impl Config {
         };
         let Self {
             name,
+            host,
             runtime_dir,
             data_dir,
+            store,
             listen,
             admin_listen,
             admin_token,
@@ -116,8 +118,10 @@ impl Config {
         compare("late_seal", late_seal, &next.late_seal, Effect::Now);
         let start = Effect::Restart;
         compare("name", name, &next.name, start);
+        compare("host", host, &next.host, start);
         compare("runtime_dir", runtime_dir, &next.runtime_dir, start);
         compare("data_dir", data_dir, &next.data_dir, start);
+        compare("store", store, &next.store, start);
         compare("listen", listen, &next.listen, start);
         compare("admin_listen", admin_listen, &next.admin_listen, start);
         compare("shard_count", shard_count, &next.shard_count, start);

@@ -9,6 +9,7 @@ mod options;
 mod origin;
 mod parts;
 mod ruin;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ pub use self::{
     options::{LimitValue, Limits, LogFormat, Options, ResolvedLimits, SlotOptions},
     origin::Origin,
     parts::{DEFAULT_API_URL, DEFAULT_LISTEN, MAX_SHARDS, Slot, TOKEN_VARIABLE, Token},
+    store::{Access, SharedStore},
 };
 use self::{
     checks::{Found, admin_listen, api_url, cover, listen, slots, token, work_slot},
@@ -51,15 +53,31 @@ fn is_name(name: &str) -> bool {
     (1..=MAX_NAME).contains(&length) && !name.chars().any(char::is_control)
 }
 
+/// A longer name of a host is refused.
+const MAX_HOST: usize = 63;
+
+fn is_host(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let is_first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    name.len() <= MAX_HOST
+        && bytes.next().is_some_and(is_first)
+        && bytes.all(|byte| is_first(byte) || byte == b'-' || byte == b'.')
+}
+
 /// The configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What the fleet is called; `None`: like its host.
     pub name: Option<String>,
+    /// This host's name among those of the fleet; `None`: as it calls itself.
+    pub host: Option<String>,
     /// Directory of sockets and the secret.
     pub runtime_dir: PathBuf,
     /// Directory of the journal.
     pub data_dir: PathBuf,
+    /// The store that the journal is in, where several masters share one; `None`: it is a file
+    /// in `data_dir`.
+    pub store: Option<SharedStore>,
     /// TCP address for slaves.
     pub listen: SocketAddr,
     /// Shards of the whole bot, if configured.
@@ -166,8 +184,16 @@ fn over(given: Options, file: Options) -> Options {
     }
     either!(
         name,
+        host,
         runtime_dir,
         data_dir,
+        store,
+        store_name,
+        store_credentials_file,
+        store_ca_file,
+        store_cert_file,
+        store_key_file,
+        store_replicas,
         listen,
         allow_remote,
         shard_count,
@@ -188,6 +214,19 @@ fn over(given: Options, file: Options) -> Options {
 }
 
 impl Config {
+    /// This host's name among those of the fleet.
+    #[must_use]
+    pub fn host_name(&self) -> String {
+        let kernel = rustix::system::uname();
+        let own = || {
+            let name = kernel.nodename().to_string_lossy().to_ascii_lowercase();
+            let good =
+                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+            name.chars().filter(|c| good(*c)).take(MAX_HOST).collect()
+        };
+        self.host.clone().unwrap_or_else(own)
+    }
+
     /// What a deploy is where nobody says it: the first slot, its own command.
     #[must_use]
     pub fn usual_deploy(&self) -> DeployOrder {
@@ -218,9 +257,10 @@ impl Config {
     /// Everything that is wrong, at least one.
     pub fn check_all(options: Options, command: Option<Vec<String>>) -> Result<Self, Vec<Mistake>> {
         let mut found = Found {
-            origin: options.origin,
+            origin: options.origin.clone(),
             mistakes: Vec::new(),
         };
+        let store = store::store(&options, &mut found);
         let runtime_dir = options
             .runtime_dir
             .unwrap_or_else(crate::runtime_dir::default_path);
@@ -277,6 +317,12 @@ impl Config {
                 ),
             );
         }
+        if let Some(host) = options.host.as_deref().filter(|host| !is_host(host)) {
+            found.add("host", format!(
+                "host: `{host}` is no name of a host: give up to {MAX_HOST} of a-z, 0-9, `-` and `.`, \
+                 a letter or digit first"
+            ));
+        }
         let api_url = found.or("api_url", api_url(options.api_url));
         ruin::limits(&limits, api_url.as_deref(), &mut found);
         let token = found.or("token_file", token(options.token_file.as_deref()));
@@ -320,7 +366,9 @@ impl Config {
         match (listen, api_url, token) {
             (Some(listen), Some(api_url), Some(token)) if found.mistakes.is_empty() => Ok(Self {
                 name: options.name,
+                host: options.host,
                 data_dir: options.data_dir.unwrap_or_else(|| runtime_dir.clone()),
+                store,
                 runtime_dir,
                 listen,
                 shard_count: options.shard_count,

@@ -17,6 +17,9 @@ pub struct Options {
     /// told from another [default: the name of the host]
     #[arg(long, env = "BATON_NAME", value_name = "NAME")]
     pub name: Option<String>,
+    /// Name of this host among those of the fleet [default: the name of the host]
+    #[arg(long, env = "BATON_HOST", value_name = "NAME")]
+    pub host: Option<String>,
     /// Directory of sockets and the secret [default: $XDG_RUNTIME_DIR/baton, else
     /// /run/baton]
     #[arg(long, env = "BATON_RUNTIME_DIR", value_name = "DIR")]
@@ -24,6 +27,29 @@ pub struct Options {
     /// Directory of the journal [default: the runtime directory]
     #[arg(long, env = "BATON_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Servers of a store that several masters share, in the place of the journal in data_dir:
+    /// nats://HOST[:PORT][,HOST[:PORT]...], or tls:// [default: none]
+    #[arg(long, env = "BATON_STORE", value_name = "ADDRESS")]
+    pub store: Option<String>,
+    /// Names what is declared in the store, one name a fleet [default: baton]
+    #[arg(long, env = "BATON_STORE_NAME", value_name = "NAME")]
+    pub store_name: Option<String>,
+    /// File with what lets this master into the store: a credentials file of NATS,
+    /// USER:PASSWORD, or a token
+    #[arg(long, env = "BATON_STORE_CREDENTIALS_FILE", value_name = "FILE")]
+    pub store_credentials_file: Option<PathBuf>,
+    /// File with authorities that are trusted for the store, beside the system's
+    #[arg(long, env = "BATON_STORE_CA_FILE", value_name = "FILE")]
+    pub store_ca_file: Option<PathBuf>,
+    /// File with the certificate that this master shows the store
+    #[arg(long, env = "BATON_STORE_CERT_FILE", value_name = "FILE")]
+    pub store_cert_file: Option<PathBuf>,
+    /// File with the key of that certificate
+    #[arg(long, env = "BATON_STORE_KEY_FILE", value_name = "FILE")]
+    pub store_key_file: Option<PathBuf>,
+    /// Servers of the store that have each row [default: 3 if three or more are named, else 1]
+    #[arg(long, env = "BATON_STORE_REPLICAS", value_name = "N")]
+    pub store_replicas: Option<u32>,
     /// TCP address for slaves; port 0 takes a free one [default: 127.0.0.1:7447]
     #[arg(long, env = "BATON_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<String>,

@@ -92,6 +92,8 @@ pub enum Ending {
     Broken(&'static str),
     /// Another master has taken the term: what to do.
     Deposed(String),
+    /// Another master of those that share a store leads, or is to: why.
+    NotLeading(String),
 }
 
 /// What the driver is built of.
@@ -201,6 +203,9 @@ impl Driver {
             }
             for notice in round.drain(..) {
                 self.take(now, notice);
+            }
+            if matches!(self.ending, Some(Ending::NotLeading(_))) {
+                break;
             }
             self.bury(now);
             if self.core.deadline().is_some_and(|deadline| deadline <= now) {
@@ -336,6 +341,11 @@ impl Driver {
                 if let Some(detail) = alarm {
                     self.tell(News::Alarm { detail });
                 }
+            }
+            Notice::Alarm(detail) => self.tell(News::Alarm { detail }),
+            Notice::NotLeading(why) => {
+                // Nothing is decided any more, and nothing that was is carried out.
+                self.ending = Some(Ending::NotLeading(why));
             }
             Notice::Leave => {
                 if self.leave_by.is_none() {

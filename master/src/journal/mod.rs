@@ -16,6 +16,8 @@
 
 mod age;
 mod contents;
+#[cfg(feature = "nats")]
+mod copy;
 mod handle;
 mod identifies;
 pub mod inspect;
@@ -31,6 +33,8 @@ mod writer;
 use baton_core::event::Entry;
 use baton_protocol::SlaveId;
 
+#[cfg(feature = "nats")]
+pub(crate) use self::copy::Copy;
 pub use self::{
     handle::Journal,
     open::{FILE, Opened},

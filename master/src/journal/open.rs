@@ -78,6 +78,29 @@ impl Journal {
         let path = data_dir.join(FILE);
         open(&path, configured, home).map_err(|error| unusable(path, error))
     }
+
+    /// Begins a term at a journal that masters of other hosts have, too: `place` is where.
+    /// Blocks.
+    ///
+    /// Nothing is set aside there: what makes no sense to this master may to another.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`]: it is of another fleet or secret. [`Error::Journal`]: it
+    /// cannot be read. [`Error::Deposed`]: another master took the term at the same moment.
+    pub(crate) fn open_shared(
+        mut store: Box<dyn Store>,
+        place: &str,
+        configured: BTreeMap<String, Vec<String>>,
+        home: &Home,
+    ) -> Result<Opened, Error> {
+        let rows = store.read().and_then(|snapshot| {
+            let rows = Rows::read(&snapshot)?;
+            rows.recovered()?;
+            Ok(rows)
+        });
+        let opened = rows.and_then(|rows| begin(store, rows, false, configured, home));
+        opened.map_err(|error| unusable(place.into(), error))
+    }
 }
 
 /// Opens the file, or makes one; a bad one is set aside, and another takes its place.
@@ -121,7 +144,9 @@ pub(super) fn begin(
 ) -> Result<Opened, StoreError> {
     let roster = Roster::read(&home.file)?;
     let before = rows.term;
-    let boot = boot_of(&rows).or_else(|| {
+    // What runs on another host may outlive a boot of this one.
+    let boot = boot_of(&rows).filter(|_| !home.shared);
+    let boot = boot.or_else(|| {
         let boot = roster.as_ref().map(|roster| roster.boot.clone());
         boot.filter(|boot| !boot.is_empty())
     });
@@ -138,14 +163,29 @@ pub(super) fn begin(
     let deploys_ms = deploys_ms.collect();
     let mut shard_count = rows.shard_count;
     let known = before.map(|(term, _)| term);
-    let lost =
-        aside || !impossible.is_empty() || has_lost(known, &recovered, roster.as_ref(), home);
+    let went_back = roster
+        .as_ref()
+        .zip(store.newest())
+        .is_some_and(|(roster, newest)| {
+            // A later master has looked at what went back before its term.
+            known.is_some_and(|known| known.counter == roster.term.counter)
+                && newest.0 < roster.newest
+                && !mutant!("went-back-unseen")
+        });
+    let lost = aside
+        || went_back
+        || !impossible.is_empty()
+        || has_lost(known, &recovered, roster.as_ref(), home);
     let term = next_term(known, roster.as_ref(), home)?;
+    let roster_is_none = roster.is_none();
     if lost {
         warn!(%term, "the journal does not know everything: slaves are asked what they hold");
         let roster = roster.unwrap_or_default();
         shard_count = shard_count.or(roster.shard_count);
         fill_up(&mut recovered, roster, term);
+    }
+    if home.shared && roster_is_none && term.fleet != home.fleet {
+        return Err(StoreError::OtherSecret(format!("fleet {:.8}", term.fleet)));
     }
     let mut ledger = Ledger::new(&rows, configured);
     let commands = ledger.brought();
@@ -179,6 +219,8 @@ pub(super) fn begin(
         pinned: recovered.pinned.clone(),
         slaves: recovered.slaves.clone(),
         boot: clocks.boot,
+        copied: false,
+        newest: if home.shared { revision.0 } else { 0 },
     };
     let roster = Roster::begin(&home.file, known)?;
     let deposed = Deposed::default();
@@ -270,10 +312,13 @@ fn has_lost(
     };
     let behind = roster.is_some_and(|roster| {
         let mut slaves = roster.slaves.keys();
+        // What a master of another host did since is not written here.
+        let is_newest = !home.shared || (roster.term.counter == known.counter && !roster.copied);
         roster.term.counter > known.counter
-            || slaves.any(|slave| {
-                !recovered.slaves.contains_key(slave) && !recovered.fenced.contains(slave)
-            })
+            || is_newest
+                && slaves.any(|slave| {
+                    !recovered.slaves.contains_key(slave) && !recovered.fenced.contains(slave)
+                })
     });
     behind || recovered.shards.is_empty() || recovered.journal == JournalState::Lost
 }
@@ -306,11 +351,12 @@ fn next_term(
 fn unusable(path: PathBuf, error: StoreError) -> Error {
     let reason = match &error {
         // Nothing heals that by itself.
-        StoreError::OtherFleet { .. } => {
+        StoreError::OtherFleet { .. } | StoreError::OtherSecret(_) | StoreError::Unlike { .. } => {
             return Error::Configuration(format!("journal {}: {error}", path.display()));
         }
         StoreError::Deposed(_) => return Error::Deposed(error.to_string()),
         StoreError::Io(_) => format!("{error}; choose another data_dir"),
+        StoreError::Away(_) | StoreError::Remote(_) | StoreError::Changed => error.to_string(),
         // What is no good was set aside: this is the one that took its place.
         StoreError::Row { .. }
         | StoreError::Newer { .. }

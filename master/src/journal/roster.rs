@@ -36,6 +36,9 @@ pub struct Home {
     pub fleet: FleetId,
     /// Whether a secret was there before this start: a fleet may have run.
     pub ran_before: bool,
+    /// Whether masters of other hosts have the same journal: what this host knew may be old
+    /// then, and no sign that the journal lost something.
+    pub shared: bool,
 }
 
 impl Home {
@@ -49,6 +52,16 @@ impl Home {
             file,
             fleet: FleetId(fleet),
             ran_before,
+            shared: false,
+        }
+    }
+
+    /// Of a fleet whose masters share a journal.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self {
+            shared: true,
+            ..self
         }
     }
 }
@@ -67,8 +80,13 @@ pub(super) struct Known {
     pub(super) shard_count: Option<u32>,
     pub(super) pinned: Option<Parameters>,
     pub(super) slaves: BTreeMap<SlaveId, Hello>,
-    /// The boot on which it was written; empty: an earlier build wrote it.
+    /// The boot on which it was written; empty: an earlier build wrote it, or no master led
+    /// here.
     pub(super) boot: String,
+    /// Whether a standby master wrote it, by what it read in a shared journal.
+    pub(super) copied: bool,
+    /// The newest revision of a shared journal that was seen.
+    pub(super) newest: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -80,6 +98,15 @@ struct Written {
     slaves: Vec<Hello>,
     #[serde(default)]
     boot: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    copied: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    newest: u64,
+}
+
+/// Of a journal that is not shared.
+const fn is_zero(newest: &u64) -> bool {
+    *newest == 0
 }
 
 impl Roster {
@@ -108,6 +135,8 @@ impl Roster {
                 .map(|hello| (hello.slave, hello))
                 .collect(),
             boot: written.boot,
+            copied: written.copied,
+            newest: written.newest,
         });
         if known.is_none() {
             warn!(file = %path.display(), "the file makes no sense and is written again");
@@ -195,6 +224,8 @@ impl Roster {
             pinned: known.pinned.clone(),
             slaves: known.slaves.values().cloned().collect(),
             boot: known.boot.clone(),
+            copied: known.copied,
+            newest: known.newest,
         };
         let text = serde_json::to_vec(&written).map_err(io::Error::other)?;
         whole_file::write(&self.path, &text)?;

@@ -43,6 +43,9 @@ pub(super) struct Rows {
     pub(super) pinned: Option<Parameters>,
     pub(super) owners: BTreeMap<ShardId, Owner>,
     pub(super) tickets: BTreeMap<ShardId, TicketRow>,
+    /// How old each row is by the store's own clock, where it has one: the clocks of two
+    /// hosts need not agree.
+    pub(super) ages: BTreeMap<Key, Duration>,
     pub(super) work: Option<Work>,
     pub(super) slaves: BTreeMap<SlaveId, SlaveRow>,
     /// Of all slots.
@@ -269,7 +272,10 @@ impl Rows {
                 }
                 // What is no key of an entry is of a master that knows more.
                 _ => {
-                    if let Ok(key) = name.parse() {
+                    if let Ok(key) = name.parse::<Key>() {
+                        if let Some(age) = kept.age {
+                            rows.ages.insert(key.clone(), age);
+                        }
                         rows.take(key, name, bytes)?;
                     }
                 }
@@ -345,11 +351,15 @@ impl Rows {
         let now = clocks.unset_since(self.boot.as_deref().unwrap_or_default());
         let tickets = self.tickets.iter().map(|(shard, row)| {
             let written = row.written_ms.max(self.seen_ms.unwrap_or(0));
+            let by_this_host = Duration::from_millis(now.saturating_sub(written));
+            let seen = self.ages.get(&Key::Seen);
+            let by_the_store = self.ages.get(&Key::Ticket(*shard));
+            let by_the_store = by_the_store.map(|age| *seen.map_or(age, |seen| seen.min(age)));
             let ticket = RecoveredTicket {
                 epoch: Epoch(row.epoch),
                 after: row.after,
                 ticket: row.ticket.clone(),
-                age: Duration::from_millis(now.saturating_sub(written)),
+                age: by_the_store.unwrap_or(by_this_host),
             };
             (*shard, ticket)
         });

@@ -5,6 +5,7 @@ mod looking;
 #[cfg(debug_assertions)]
 mod newer;
 mod older;
+mod shared;
 mod terms;
 mod torn;
 

@@ -11,6 +11,7 @@ use crate::{
     doors::{Hush, Places, share},
     metrics::Metrics,
     notice::Notice,
+    post::Post,
     process::Dialled,
 };
 
@@ -92,6 +93,8 @@ pub struct Context {
     pub strangers: Strangers,
     /// What a stranger can have logged.
     pub hush: Hushes,
+    /// Where this master stands among those that share its store; `None`: it shares none.
+    pub post: Option<Arc<Post>>,
     /// Room for joined slaves.
     pub room: Arc<Semaphore>,
     /// When set, every connection closes.
@@ -143,6 +146,7 @@ impl Context {
             metrics: Arc::default(),
             strangers: Strangers::default(),
             hush: Hushes::default(),
+            post: None,
             room: Arc::new(Semaphore::new(MAX_JOINED)),
             closing: CancellationToken::new(),
         }

@@ -67,6 +67,12 @@ pub(super) async fn handshake(
     let mut hello = within(HELLO_DEADLINE, "hello", hello(connection)).await?;
     other_build::hears(&mut hello);
     hello.make_readable();
+    if let Some(post) = &context.post
+        && let Some(refused) = post.refusal()
+    {
+        post.heard(hello.slave);
+        return Err(Dismissed::Refused(refused));
+    }
     let version = check(&hello, context)?;
     let dialled = origin.dialled();
     may_be(&hello.process, dialled, context.own)

@@ -120,7 +120,8 @@ async fn dismiss(
     match dismissed {
         Dismissed::Refused(refused) => {
             context.counters.refused.add();
-            if context.hush.refused.lets() {
+            // Slaves dial a standby master again and again.
+            if refused.reason != RefusedReason::NotLeading && context.hush.refused.lets() {
                 warn!(?origin, detail = %refused.detail, "slave refused");
             }
             let farewell = async {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use baton_core::event::{Durability, Recovered};
 use baton_protocol::{LaunchId, ProcessIdentity, SlaveId, Term};
+use tokio::task::JoinError;
 use tracing::warn;
 
 use super::{place::Place, signals::Signals};
@@ -13,6 +14,7 @@ use crate::{
     discord::budget::{Asker, GatewayBot},
     error::Error,
     journal::{Home, Journal, Opened, SaveError, forget},
+    lead::Leadership,
     process::{Watch, WatchError},
 };
 
@@ -44,9 +46,26 @@ pub(super) async fn known(
     config: &Config,
     place: &Place,
     signals: &mut Signals,
+    leadership: Option<&Leadership>,
 ) -> Result<Option<Known>, Error> {
     let home = Home::new(place.dir.fleet(), &place.secret, place.ran_before);
-    let opened = Journal::open(&config.data_dir, configured(config), &home)?;
+    let (home, opened) = match leadership {
+        None => {
+            let opened = Journal::open(&config.data_dir, configured(config), &home)?;
+            (home, opened)
+        }
+        Some(leadership) => {
+            let (store, at) = leadership.store(&place.secret)?;
+            let (home, configured) = (home.shared(), configured(config));
+            let opening = tokio::task::spawn_blocking(move || {
+                let opened = Journal::open_shared(store, &at, configured, &home);
+                (home, opened)
+            });
+            let failed = |error: JoinError| Error::Failed(error.to_string());
+            let (home, opened) = opening.await.map_err(failed)?;
+            (home, opened?)
+        }
+    };
     let asker = Asker::new(config);
     let (shard_count, bot) = tokio::select! {
         known = shard_count(config, &opened, asker.as_ref()) => known?,

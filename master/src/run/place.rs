@@ -1,7 +1,7 @@
 //! The place of a master: its directories, which no other master has meanwhile, its
 //! secret, and the sockets that slaves dial.
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr, os::fd::AsFd};
 
 use baton_protocol::auth::Secret;
 use tokio::net::{TcpListener, UnixListener};
@@ -26,8 +26,8 @@ pub(super) struct Place {
     pub(super) ran_before: bool,
     pub(super) secret: Secret,
     pub(super) tcp: TcpListener,
-    /// Passed by a service manager; `None`: the master makes its own.
-    unix: Option<UnixListener>,
+    /// Passed by a service manager, or made already; `None`: it is made later.
+    unix: Option<(UnixListener, Maker)>,
     /// Passed for slots.
     pub(super) for_slots: Vec<std::net::TcpListener>,
 }
@@ -62,7 +62,7 @@ impl Place {
             ran_before,
             secret,
             tcp,
-            unix: passed.unix,
+            unix: passed.unix.map(|unix| (unix, Maker::Service)),
             for_slots: passed.slots,
         })
     }
@@ -73,9 +73,29 @@ impl Place {
     /// It cannot be made.
     pub(super) fn slave_socket(&mut self) -> Result<(UnixListener, Maker), Error> {
         match self.unix.take() {
-            Some(unix) => Ok((unix, Maker::Service)),
+            Some(made) => Ok(made),
             None => Ok((self.dir.bind(&self.dir.slave_socket())?, Maker::Us)),
         }
+    }
+
+    /// The sockets that slaves dial, a second time: what takes connections there until the
+    /// first is used may let go of it, and none is refused in between.
+    ///
+    /// # Errors
+    /// They cannot be made.
+    pub(super) fn again(&mut self) -> Result<(TcpListener, UnixListener), Error> {
+        let (unix, maker) = self.slave_socket()?;
+        let failed = |error| Error::system("the sockets of slaves", error);
+        let again = || -> io::Result<(TcpListener, UnixListener)> {
+            let tcp = std::net::TcpListener::from(self.tcp.as_fd().try_clone_to_owned()?);
+            let unix = std::os::unix::net::UnixListener::from(unix.as_fd().try_clone_to_owned()?);
+            tcp.set_nonblocking(true)?;
+            unix.set_nonblocking(true)?;
+            Ok((TcpListener::from_std(tcp)?, UnixListener::from_std(unix)?))
+        };
+        let sockets = again().map_err(failed)?;
+        self.unix = Some((unix, maker));
+        Ok(sockets)
     }
 }
 

@@ -61,6 +61,17 @@ impl Serving {
         self.vital("budget", asking);
     }
 
+    /// Runs until it has told the driver something, or the master closes.
+    pub(super) fn tell(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let closing = self.closing.clone();
+        self.vital(name, async move {
+            tokio::select! {
+                () = closing.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
     /// Tells the service manager that the driver lives.
     pub(super) fn keep_alive(&self) {
         let alive = service::keep_alive(Some(self.notices.clone()), self.closing.clone());

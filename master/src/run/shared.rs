@@ -21,6 +21,7 @@ use crate::{
     news::{Log, Observer, STREAM, Stamped},
     notice::Notice,
     peer::{Context, Hushes, MAX_JOINED, Strangers},
+    post::Post,
 };
 
 /// Places for the operators' connections, each door's apart.
@@ -56,6 +57,7 @@ impl Shared {
         known: &Known,
         secret: &Secret,
         notices: mpsc::Sender<Notice>,
+        post: Option<Arc<Post>>,
     ) -> Self {
         let closing = CancellationToken::new();
         let context = Context {
@@ -70,6 +72,7 @@ impl Shared {
             metrics: Arc::default(),
             strangers: Strangers::default(),
             hush: Hushes::default(),
+            post,
             room: Arc::new(Semaphore::new(MAX_JOINED)),
             closing: closing.clone(),
         };

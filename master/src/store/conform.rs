@@ -1,4 +1,4 @@
-//! What every store does, each test run against both.
+//! What every store does, each test run against all of them.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -16,6 +16,10 @@ fn against_each(test: impl Fn(&str, Opens<'_>)) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("journal");
     test("sqlite", &mut || opened(&file));
+    #[cfg(feature = "nats")]
+    if let Some(server) = super::nats::tests::Server::start() {
+        test("nats", &mut || Box::new(server.store()));
+    }
 }
 
 fn opened(file: &Path) -> Box<dyn Store> {
@@ -43,7 +47,7 @@ fn what_was_put_is_read_by_whoever_opens_the_store_next_and_what_was_deleted_is_
         assert!(first.read().unwrap().is_empty(), "{name}");
         let put = [("term", Some("1")), ("a", Some("x")), ("b", Some("y"))];
         let term = first.apply(&batch(None, &put), Durability::Now).unwrap();
-        let change = [("a", Some("z")), ("b", None), ("never there", None)];
+        let change = [("a", Some("z")), ("b", None), ("never-there", None)];
         let second = first
             .apply(&batch(Some(term), &change), Durability::Soon)
             .unwrap();

@@ -30,6 +30,29 @@ pub(crate) enum StoreError {
     TooLarge(u64),
     #[error("{0}")]
     Deposed(String),
+    /// Of another host, which does not answer now.
+    #[error("{0}")]
+    Away(String),
+    /// Of another host: what it said.
+    #[error("{0}")]
+    Remote(String),
+    #[error("another master wrote to the store at the same moment")]
+    Changed,
+    #[error(
+        "{what} is not as this master declares it: {differences}. Change that with `nats stream \
+         edit`, or remove the stream if no master needs it; the server is version {version}, and \
+         atomic batches (allow_atomic) need 2.12"
+    )]
+    Unlike {
+        what: String,
+        differences: String,
+        version: String,
+    },
+    #[error(
+        "{0} in the store was sealed with another secret: every master of a fleet has the same; \
+         copy the file `secret` from the data_dir of the one that led, mode 0600"
+    )]
+    OtherSecret(String),
 }
 
 impl StoreError {
@@ -37,7 +60,14 @@ impl StoreError {
     pub(crate) fn is_damage(&self) -> bool {
         match self {
             Self::Row { .. } | Self::Damaged(_) | Self::TooLarge(_) | Self::Newer { .. } => true,
-            Self::Io(_) | Self::OtherFleet { .. } | Self::Deposed(_) => false,
+            Self::Io(_)
+            | Self::OtherFleet { .. }
+            | Self::Deposed(_)
+            | Self::Away(_)
+            | Self::Remote(_)
+            | Self::Changed
+            | Self::Unlike { .. }
+            | Self::OtherSecret(_) => false,
             Self::Sqlite(error) => match error.sqlite_error_code() {
                 Some(code) => matches!(
                     code,

@@ -23,6 +23,16 @@ struct Held {
 }
 
 impl Memory {
+    /// What is there now, as a copy that is put back one day.
+    pub(crate) fn copied(&self) -> Self {
+        let held = self.held();
+        Self(Arc::new(Mutex::new(Held {
+            entries: held.entries.clone(),
+            revision: held.revision,
+            full: None,
+        })))
+    }
+
     /// Refuses what is to be written from now on, or takes it again.
     pub(crate) fn refuse(&self, why: Option<&'static str>) {
         self.held().full = why;
@@ -42,6 +52,10 @@ impl Store for Memory {
         Ok(self.held().entries.get(key).map(|kept| kept.revision))
     }
 
+    fn newest(&self) -> Option<Revision> {
+        Some(Revision(self.held().revision))
+    }
+
     fn apply(&mut self, batch: &Batch, _durability: Durability) -> Result<Revision, ApplyError> {
         let mut held = self.held();
         if held.entries.get(TERM).map(|kept| kept.revision) != batch.term {
@@ -56,7 +70,13 @@ impl Store for Memory {
             match value {
                 Some(value) => {
                     let value = value.clone();
-                    held.entries.insert(key.clone(), Kept { value, revision });
+                    let age = None;
+                    let kept = Kept {
+                        value,
+                        revision,
+                        age,
+                    };
+                    held.entries.insert(key.clone(), kept);
                 }
                 None => drop(held.entries.remove(key)),
             }

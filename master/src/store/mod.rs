@@ -1,10 +1,13 @@
 //! Where the journal is kept: a key-value store with revisions, compare-and-set and
-//! batches. [`Sqlite`] is a file of this host; [`Memory`] is for tests. What etcd or a
-//! bucket of NATS JetStream offer is enough for a third.
+//! batches. [`Sqlite`] is a file of this host; [`nats`] is a bucket of NATS JetStream, which
+//! several masters share; [`Memory`] is for tests.
 //!
 //! # What it promises
 //!
-//! - A batch is there as a whole, or nothing of it is.
+//! - A batch is there as a whole, or nothing of it is. A store over a network may take a batch
+//!   and have its answer lost: the master is told that it was refused, and goes on as if
+//!   nothing of it were there; the next one may read it, as after a crash between a save and
+//!   the order that relies on it.
 //! - A batch that expects a key at a revision changes nothing if the key is at another
 //!   one. Revisions of a store only grow, and none is used twice.
 //! - [`Durability::Now`]: it outlives the host before the call returns.
@@ -46,9 +49,15 @@ mod conform;
 mod error;
 #[cfg(test)]
 mod memory;
+#[cfg(feature = "nats")]
+pub(crate) mod nats;
 mod sqlite;
 
-use std::{collections::BTreeMap, fmt, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    time::{Duration, Instant},
+};
 
 use baton_core::event::Durability;
 
@@ -74,6 +83,8 @@ pub(crate) struct Kept {
     pub(crate) value: Vec<u8>,
     /// In which batch.
     pub(crate) revision: Revision,
+    /// How long ago by the store's own clock; `None`: it has none but that of this host.
+    pub(crate) age: Option<Duration>,
 }
 
 /// Everything in a store at one moment, by key.
@@ -107,8 +118,14 @@ pub(crate) trait Store: fmt::Debug + Send {
     ///
     /// # Errors
     /// [`ApplyError::Deposed`]: the term is not at the revision that the batch expects.
-    /// [`ApplyError::Refused`]: it cannot be written now. In either case nothing of it was.
+    /// [`ApplyError::Refused`]: it cannot be written now. In either case nothing of it counts.
     fn apply(&mut self, batch: &Batch, durability: Durability) -> Result<Revision, ApplyError>;
+
+    /// The newest revision of a store that was [read](Self::read); `None`: it does not say,
+    /// as one that no other host has.
+    fn newest(&self) -> Option<Revision> {
+        None
+    }
 
     /// Nothing is to be written at this moment: what can be tidied up is.
     fn rest(&mut self, now: Instant) {

@@ -11,4 +11,6 @@ mod logs;
 mod operators;
 mod run;
 mod service;
+#[cfg(feature = "nats")]
+mod standby;
 mod verbs;

@@ -283,6 +283,9 @@ pub enum RefusedReason {
     Taken,
     /// It was ordered to leave: its deploy was rolled back or it was replaced.
     Superseded,
+    /// This master does not lead its fleet: another one does, or none. The detail names it
+    /// where it is known.
+    NotLeading,
     /// The hello was not understood; also any reason that a later version adds.
     #[default]
     #[serde(other)]
@@ -305,7 +308,7 @@ impl RefusedReason {
     #[must_use]
     pub const fn may_pass(self) -> bool {
         match self {
-            Self::Busy | Self::Other => true,
+            Self::Busy | Self::NotLeading | Self::Other => true,
             Self::Version
             | Self::Fleet
             | Self::Secret

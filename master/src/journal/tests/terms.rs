@@ -10,10 +10,24 @@ use crate::{
 
 /// A master that begins at this store, with a runtime directory of its own.
 fn begins(store: &Memory, dir: &Path) -> Result<Opened, crate::store::StoreError> {
+    begins_at(store, &Home::new(dir.join("fleet"), &secret(), false))
+}
+
+/// The same, on one of several hosts.
+pub(super) fn begins_shared(
+    store: &Memory,
+    dir: &Path,
+) -> Result<Opened, crate::store::StoreError> {
+    begins_at(
+        store,
+        &Home::new(dir.join("fleet"), &secret(), false).shared(),
+    )
+}
+
+pub(super) fn begins_at(store: &Memory, home: &Home) -> Result<Opened, crate::store::StoreError> {
     let mut store = store.clone();
     let rows = Rows::read(&store.read().unwrap()).unwrap();
-    let home = Home::new(dir.join("fleet"), &secret(), false);
-    begin(Box::new(store), rows, false, BTreeMap::new(), &home)
+    begin(Box::new(store), rows, false, BTreeMap::new(), home)
 }
 
 #[tokio::test]

@@ -130,6 +130,7 @@ impl Store for Sqlite {
             let kept = Kept {
                 value: row.get(1)?,
                 revision: revision(row.get(2)?),
+                age: None,
             };
             entries.insert(row.get(0)?, kept);
         }

@@ -2,7 +2,7 @@
 //! is always at once where it is asked to be.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -17,16 +17,19 @@ use baton_protocol::{
     handshake,
     message::{
         Checkpoint, CheckpointEntry, Dialled, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
-        Overtaken, Pong, Progress, Proof, Refused, Report, Role, Seal, Sealed, Settled,
-        ShardMigrationStart, StateAck, StateReady, Step, Unit, Work, event,
+        Overtaken, Pong, Progress, Proof, Refused, RefusedReason, Report, Role, Seal, Sealed,
+        Settled, ShardMigrationStart, StateAck, StateReady, Step, Unit, Work, event,
     },
     state::StateWriter,
 };
 use tokio::{
     net::{TcpStream, UnixStream},
     task::JoinHandle,
-    time::sleep,
+    time::{sleep, timeout},
 };
+
+/// A master answers a hello within this time, or is dialled again.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// What is seen of a slave from outside.
 #[derive(Debug, Default)]
@@ -97,6 +100,13 @@ impl Fake {
         self
     }
 
+    /// The same slave, which dials this master too, when the other one does not lead.
+    pub(crate) fn also_at(mut self, socket: &Path) -> Self {
+        self.life.others.push_back(socket.to_owned());
+        self.come_back();
+        self
+    }
+
     /// Its connection ends; it does not dial again.
     pub(crate) fn cut_off(&self) {
         self.task().abort();
@@ -138,6 +148,7 @@ impl Fake {
         let life = Life {
             hello,
             socket: socket.to_owned(),
+            others: VecDeque::new(),
             secret: None,
             seen: Arc::clone(&seen),
         };
@@ -187,19 +198,25 @@ fn kill(pid: u32) {
 struct Life {
     hello: Hello,
     socket: PathBuf,
+    /// Of standby masters, which it dials in turn.
+    others: VecDeque<PathBuf>,
     /// What it proves itself by, over TCP.
     secret: Option<Secret>,
     seen: Arc<Mutex<Seen>>,
 }
 
 impl Life {
-    async fn live(self) {
+    async fn live(mut self) {
         loop {
             if let Some(connection) = self.dial().await
                 && self.serve(connection).await.is_none()
             {
                 kill(self.hello.process.pid);
                 return;
+            }
+            if let Some(next) = self.others.pop_front() {
+                let last = std::mem::replace(&mut self.socket, next);
+                self.others.push_back(last);
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -263,11 +280,16 @@ impl Life {
             hello: Box::new(hello),
         };
         sender.send(&hello.into()).await.map_err(|_| None)?;
-        let Ok(Some(frame)) = receiver.recv().await else {
+        // A master that stands still has a socket that takes everything.
+        let Ok(Ok(Some(frame))) = timeout(ANSWER, receiver.recv()).await else {
             return Err(None);
         };
         let welcome = match handshake::ToSlave::from_frame(frame).expect("a master's message") {
             handshake::ToSlave::Welcome(welcome) => welcome,
+            handshake::ToSlave::Refused(refused) if refused.reason == RefusedReason::NotLeading => {
+                self.seen().refused = Some(refused);
+                return Err(None);
+            }
             handshake::ToSlave::Refused(refused) => return Err(Some(refused)),
         };
         self.seen().term = welcome.term;
