@@ -25,6 +25,8 @@ pub enum Notice {
     Alarm(String),
     /// Another master leads, or is to: why.
     NotLeading(String),
+    /// Another master may lead: slaves are to look for it.
+    LetGo,
     /// A slave proved itself and reported everything.
     Joined(Box<Joining>),
     /// A joined slave said something.

@@ -23,6 +23,9 @@ use crate::{clock::millis, notice::Notice};
 /// not reached.
 const REACHED: Duration = Duration::from_secs(6);
 
+/// A leader that may not lead any more lets slaves look elsewhere for so long.
+const UNSURE: Duration = Duration::from_secs(3);
+
 /// Slaves that are counted.
 const MOST: usize = 1024;
 
@@ -80,6 +83,8 @@ struct Held {
     heard: BTreeMap<SlaveId, Instant>,
     /// It was asked to step down.
     steps_down: bool,
+    /// When it let its slaves go last.
+    let_go: Option<Instant>,
 }
 
 impl Post {
@@ -97,6 +102,7 @@ impl Post {
                 away: None,
                 heard: BTreeMap::new(),
                 steps_down: false,
+                let_go: None,
             }),
             notices: OnceLock::new(),
         }
@@ -157,7 +163,16 @@ impl Post {
     pub fn refusal(&self) -> Option<Refused> {
         let held = self.held();
         if held.standing.leads {
-            return None;
+            let lately = held.let_go.filter(|at| at.elapsed() < UNSURE)?;
+            let left = UNSURE.saturating_sub(lately.elapsed());
+            return Some(Refused {
+                reason: RefusedReason::NotLeading,
+                detail: format!(
+                    "the master on {} leads, but the store does not answer it: another one may \
+                     lead by now. This one takes slaves again in {left:.1?}",
+                    held.standing.host
+                ),
+            });
         }
         Some(Refused {
             reason: RefusedReason::NotLeading,
@@ -191,6 +206,11 @@ impl Post {
         }
         held.steps_down = true;
         Ok(())
+    }
+
+    /// Slaves are refused for a moment, so that they look for another master.
+    pub(crate) fn let_go(&self) {
+        self.held().let_go = Some(Instant::now());
     }
 
     /// Whether it was asked to step down.
@@ -256,6 +276,19 @@ mod tests {
         }
         assert_eq!(post.reaches(|_| true), MOST);
         assert_eq!(post.reaches(|slave| slave.0 < 3), 3);
+    }
+
+    #[test]
+    fn a_leader_that_may_lead_no_more_refuses_slaves_for_a_moment() {
+        let post = Post::new("a", "");
+        post.note(|standing| standing.leads = true);
+        assert_eq!(post.refusal(), None);
+        post.let_go();
+        let refused = post.refusal().unwrap();
+        assert_eq!(refused.reason, RefusedReason::NotLeading);
+        assert!(refused.detail.contains("another one may lead"));
+        post.held().let_go = Instant::now().checked_sub(UNSURE);
+        assert_eq!(post.refusal(), None);
     }
 
     #[test]

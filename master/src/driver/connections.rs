@@ -75,6 +75,11 @@ impl Connections {
         self.newest.remove(&slave);
     }
 
+    /// Every connection ends: its slave dials again.
+    pub(super) fn cut(&self) {
+        self.links.values().for_each(Link::cut);
+    }
+
     /// Peers write what is queued for them and close.
     pub(super) fn close(&mut self) {
         self.links.clear();

@@ -343,6 +343,7 @@ impl Driver {
                 }
             }
             Notice::Alarm(detail) => self.tell(News::Alarm { detail }),
+            Notice::LetGo => self.connections.cut(),
             Notice::NotLeading(why) => {
                 // Nothing is decided any more, and nothing that was is carried out.
                 self.ending = Some(Ending::NotLeading(why));

@@ -17,7 +17,7 @@ use super::lease::{self, Lease, Renewed};
 use crate::{
     notice::Notice,
     post::{Named, Post},
-    store::nats::Bucket,
+    store::nats::{Bucket, LEASE},
 };
 
 /// A lease is renewed this often.
@@ -29,6 +29,10 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// A store that does not answer for so long is an alarm. Three servers need 4 to 8 s to choose
 /// another leader.
 const ALARM: Duration = Duration::from_secs(10);
+
+/// A leader whose store does not answer for longer than its lease may lead no more: it lets its
+/// slaves look for another one then, and again after this time.
+const LET_GO: Duration = Duration::from_secs(60);
 
 /// The driver says within this time how many slaves it reaches.
 const LOOK: Duration = Duration::from_secs(1);
@@ -59,6 +63,7 @@ impl Keeper {
     pub(super) async fn keep(mut self, closing: CancellationToken) -> Ended {
         let mut alarmed = false;
         let mut less = 0;
+        let mut let_go = None;
         loop {
             let renewed = self.lease.renew().await;
             let client = self.bucket.client();
@@ -69,6 +74,7 @@ impl Keeper {
                     }
                     self.post.store_away(None);
                     alarmed = false;
+                    let_go = None;
                     RENEW
                 }
                 Ok(Renewed::Lost(why)) => {
@@ -87,6 +93,11 @@ impl Keeper {
                     if away >= ALARM && !alarmed {
                         alarmed = self.alarm(&trouble.to_string());
                     }
+                    let is_due = let_go.is_none_or(|at: Instant| at.elapsed() >= LET_GO);
+                    if away >= LEASE && is_due {
+                        let_go = Some(Instant::now());
+                        self.let_go();
+                    }
                     AGAIN
                 }
             };
@@ -99,6 +110,21 @@ impl Keeper {
                 () = closing.cancelled() => return Ended::Release(Box::new(self.lease), String::new()),
                 () = sleep(pause) => {}
             }
+        }
+    }
+
+    /// Another master may lead, if this one alone is cut off from the store. Slaves that stay
+    /// with this one would never hear of it; so they are let go, and come back where there is
+    /// no other.
+    fn let_go(&self) {
+        if self.post.standing().standbys.is_empty() {
+            return;
+        }
+        warn!("another master may lead by now: slaves look for it");
+        self.post.let_go();
+        if let Some(notices) = self.post.notices() {
+            // A driver that takes nothing now is told the next time.
+            let _ = notices.try_send(Notice::LetGo);
         }
     }
 

@@ -79,7 +79,7 @@ const GONE: Duration = Duration::from_secs(1);
 const YIELDED: Duration = Duration::from_secs(4);
 
 /// Streams that cannot be declared are tried again after this time.
-const DECLARE_AGAIN: Duration = Duration::from_secs(5);
+const DECLARE_AGAIN: Duration = Duration::from_secs(2);
 
 /// The lease is given back within this time, or runs out.
 const GIVE_BACK: Duration = Duration::from_secs(3);

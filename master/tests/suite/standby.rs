@@ -13,7 +13,12 @@ use baton_protocol::{
     message::{RefusedReason, Role},
 };
 use rustix::process::Signal;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::{
     fake::Fake,
@@ -23,21 +28,82 @@ use crate::{
 /// With the usual lease a master that is killed is followed within this time.
 const TAKEN_OVER: Duration = Duration::from_secs(17);
 
+/// Between a master and the store: it can be cut.
+struct Wire {
+    port: u16,
+    cut: watch::Sender<bool>,
+}
+
+impl Wire {
+    fn to(store: u16) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (cut, is_cut) = watch::channel(false);
+        tokio::spawn(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            while let Ok((mut here, _)) = listener.accept().await {
+                let mut is_cut = is_cut.clone();
+                tokio::spawn(async move {
+                    if *is_cut.borrow() {
+                        return;
+                    }
+                    let mut there = TcpStream::connect(("127.0.0.1", store)).await.unwrap();
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut here, &mut there) => {}
+                        _ = is_cut.wait_for(|cut| *cut) => {}
+                    }
+                });
+            }
+        });
+        Self { port, cut }
+    }
+
+    fn cut(&self) {
+        self.cut.send_replace(true);
+    }
+
+    fn mend(&self) {
+        self.cut.send_replace(false);
+    }
+}
+
 /// A fleet of two hosts. Each has a folder of its own, and both have one secret.
 struct Hosts {
-    store: Nats,
+    /// One server, or three.
+    store: Vec<Nats>,
+    /// Between the master on `a` and the store.
+    wire: Option<Wire>,
     a: Fleet,
     b: Fleet,
 }
 
 impl Hosts {
     fn new() -> Option<Self> {
+        Self::with(|_| None)
+    }
+
+    fn through_a_wire() -> Option<Self> {
+        Self::with(|store| Some(Wire::to(store.port)))
+    }
+
+    fn with(wire: impl FnOnce(&Nats) -> Option<Wire>) -> Option<Self> {
         let store = or_pass_over(Nats::start())?;
+        let wire = wire(&store);
+        Some(Self::at(vec![store], wire))
+    }
+
+    fn of_three() -> Option<Self> {
+        let store = or_pass_over(Nats::three())?;
+        Some(Self::at(store.into(), None))
+    }
+
+    fn at(store: Vec<Nats>, wire: Option<Wire>) -> Self {
         let secret = Secret::random().unwrap().to_hex();
-        let host = |name: &str| {
+        let host = |name: &str, url: String| {
             let fleet = Fleet::new(&format!(
                 "host = {name:?}\nstore = {:?}\nshard_count = 4\n[limits]\nbackoff = \"100ms\"\n",
-                store.url()
+                url
             ));
             let run = fleet.socket().with_file_name("");
             std::fs::DirBuilder::new().mode(0o700).create(&run).unwrap();
@@ -47,8 +113,14 @@ impl Hosts {
             file.write_all(secret.as_bytes()).unwrap();
             fleet
         };
-        let (a, b) = (host("a"), host("b"));
-        Some(Self { store, a, b })
+        let ports = store.iter().map(|server| server.port);
+        let hosts: Vec<_> = ports.map(|port| format!("127.0.0.1:{port}")).collect();
+        let all = format!("nats://{}", hosts.join(","));
+        let wired = wire.as_ref();
+        let wired = wired.map(|wire| format!("nats://127.0.0.1:{}", wire.port));
+        let a = host("a", wired.unwrap_or_else(|| all.clone()));
+        let b = host("b", all);
+        Self { store, wire, a, b }
     }
 
     /// The master on `a` leads, the one on `b` stands by, and a slave serves all shards.
@@ -154,6 +226,32 @@ async fn a_leader_that_is_killed_is_followed_within_the_lease_and_no_shard_notic
 }
 
 #[tokio::test]
+async fn of_three_servers_of_the_store_each_may_die_and_a_killed_leader_is_followed() {
+    let Some(mut hosts) = Hosts::of_three() else {
+        return;
+    };
+    let (a, b, slave) = hosts.served().await;
+    let shards = slave.seen().shards.clone();
+    for server in 0..3 {
+        hosts.store[server].kill();
+        // As long as the store needs for another leader; nobody waits for it but saves.
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(slave.serving(), 4);
+        hosts.store[server].start_again().unwrap();
+        let answers = |status: &serde_json::Value| status["leadership"]["store_away_ms"].is_null();
+        sleep(Duration::from_secs(4)).await;
+        hosts.a.shows("the store answers", answers).await;
+    }
+    a.signal(Signal::KILL);
+    let took = leads(&hosts.b).await;
+    assert!(took < TAKEN_OVER, "{took:?}");
+    hosts.b.settled().await;
+    assert_eq!(slave.seen().shards, shards);
+    assert_eq!(slave.seen().permits.len(), 4);
+    drop((a, b));
+}
+
+#[tokio::test]
 async fn a_leader_that_stood_still_for_longer_than_its_lease_decides_nothing_when_it_goes_on() {
     let Some(hosts) = Hosts::new() else { return };
     let (a, _b, slave) = hosts.served().await;
@@ -161,7 +259,8 @@ async fn a_leader_that_stood_still_for_longer_than_its_lease_decides_nothing_whe
     a.signal(Signal::STOP);
     // As a slave that hears nothing: it dials the next.
     slave.come_back();
-    leads(&hosts.b).await;
+    let took = leads(&hosts.b).await;
+    assert!(took < TAKEN_OVER, "{took:?}");
     until("a later term", || slave.seen().term.counter > term).await;
     a.signal(Signal::CONT);
     assert_eq!(ended(a).await, Some(5));
@@ -174,7 +273,7 @@ async fn while_the_store_is_away_nothing_begins_and_what_is_served_goes_on() {
     let Some(hosts) = Hosts::new() else { return };
     let (_a, _b, slave) = hosts.served().await;
     let orders = slave.seen().orders.clone();
-    hosts.store.process.stop();
+    hosts.store[0].process.stop();
     hosts
         .a
         .shows("the store is away", |status| {
@@ -184,7 +283,7 @@ async fn while_the_store_is_away_nothing_begins_and_what_is_served_goes_on() {
     let said = hosts.a.says(&["deploy", "--", "true"]).await;
     assert_eq!(said.code, Some(1), "{said:?}");
     assert_eq!(slave.serving(), 4);
-    hosts.store.process.go_on();
+    hosts.store[0].process.go_on();
     hosts
         .a
         .shows("the store is back", |status| {
@@ -198,15 +297,47 @@ async fn while_the_store_is_away_nothing_begins_and_what_is_served_goes_on() {
 }
 
 #[tokio::test]
+async fn a_leader_that_reaches_fewer_slaves_than_a_standby_master_steps_down_for_it() {
+    let Some(hosts) = Hosts::new() else { return };
+    let (a, _b, slave) = hosts.served().await;
+    let term = slave.seen().term.counter;
+    let slave = slave.only_at(&hosts.b.socket());
+    until("a later term", || slave.seen().term.counter > term).await;
+    assert_eq!(ended(a).await, Some(5));
+    hosts.b.settled().await;
+    assert_eq!(slave.serving(), 4);
+    let log = hosts.a.log();
+    assert!(log.contains("reaches 0 of 1 slaves"), "{log}");
+}
+
+#[tokio::test]
+async fn a_leader_that_is_cut_off_from_the_store_lets_its_slaves_go_to_the_next_one() {
+    let Some(hosts) = Hosts::through_a_wire() else {
+        return;
+    };
+    let (a, _b, slave) = hosts.served().await;
+    let term = slave.seen().term.counter;
+    hosts.wire.as_ref().unwrap().cut();
+    leads(&hosts.b).await;
+    until("a later term", || slave.seen().term.counter > term).await;
+    hosts.b.settled().await;
+    assert_eq!(slave.serving(), 4);
+    assert_eq!(slave.seen().permits.len(), 4);
+    // The wire is mended: the old one learns it.
+    hosts.wire.as_ref().unwrap().mend();
+    assert_eq!(ended(a).await, Some(5));
+}
+
+#[tokio::test]
 async fn a_store_that_was_restarted_empty_is_a_journal_that_was_lost_and_costs_no_session() {
     let Some(mut hosts) = Hosts::new() else {
         return;
     };
     let (a, _b, slave) = hosts.served().await;
     let term = slave.seen().term.counter;
-    hosts.store.kill();
-    hosts.store.forget().unwrap();
-    hosts.store.start_again().unwrap();
+    hosts.store[0].kill();
+    hosts.store[0].forget().unwrap();
+    hosts.store[0].start_again().unwrap();
     assert_eq!(ended(a).await, Some(5));
     leads(&hosts.b).await;
     until("a later term", || slave.seen().term.counter > term).await;

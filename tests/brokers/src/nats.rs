@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     Error, Process,
-    parts::{program, wait},
+    parts::{free_ports, program, wait},
     process::Folder,
 };
 
@@ -40,8 +40,35 @@ impl Nats {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn with(flags: &[&str]) -> Result<Self, Error> {
+        Self::with_config(flags, "")
+    }
+
+    /// Three of them that are one store: each has every stream with three replicas, and every
+    /// confirmed message on its disk.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn three() -> Result<[Self; 3], Error> {
+        let ports: [u16; 3] = free_ports();
+        let routes = ports.map(|port| format!("nats://127.0.0.1:{port}"));
+        let all = routes.join(",");
+        let one = |index: usize| {
+            let (name, route) = (format!("store-{index}"), &routes[index]);
+            let of_cluster = ["--cluster_name", "store", "--cluster", route];
+            let flags = ["-js", "-n", &name, "--routes", &all];
+            let flags: Vec<&str> = flags.into_iter().chain(of_cluster).collect();
+            Self::with_config(&flags, "jetstream { sync_interval: always }\n")
+        };
+        Ok([one(0)?, one(1)?, one(2)?])
+    }
+
+    /// Starts it with these options and these lines in its file.
+    fn with_config(flags: &[&str], config: &str) -> Result<Self, Error> {
         let program = program("nats-server")?;
         let folder = Folder::new()?;
+        let written = format!("max_payload: 8MB\n{config}");
+        let written = fs::write(folder.join("nats.conf"), written);
+        written.map_err(Error::system("write nats.conf"))?;
         let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let process = spawn(&program, folder.path(), None, &flags)?;
         let log = folder.join("log");
@@ -102,10 +129,6 @@ fn spawn(
     let mut command = Command::new(program);
     let port = port.map_or("-1".to_owned(), |port| port.to_string());
     let config = dir.join("nats.conf");
-    if !config.exists() {
-        let written = fs::write(&config, "max_payload: 8MB\n");
-        written.map_err(Error::system("write nats.conf"))?;
-    }
     command.args(["-a", "127.0.0.1", "-p", &port]).args(flags);
     let paths = [dir.join("store"), dir.to_owned(), config];
     for (flag, path) in ["-sd", "--ports_file_dir", "-c"].into_iter().zip(&paths) {

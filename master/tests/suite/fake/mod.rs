@@ -107,6 +107,14 @@ impl Fake {
         self
     }
 
+    /// It reaches this master only, and dials it.
+    pub(crate) fn only_at(mut self, socket: &Path) -> Self {
+        self.life.others.clear();
+        self.life.socket = socket.to_owned();
+        self.come_back();
+        self
+    }
+
     /// Its connection ends; it does not dial again.
     pub(crate) fn cut_off(&self) {
         self.task().abort();
