@@ -2,7 +2,7 @@
 // taken on a peer's word, and what decodes survives being written again.
 // Shared by the fuzz target and the plain test.
 
-use baton_protocol::{Frame, ToMaster, ToSlave, Trust, codec, go, handshake};
+use baton_protocol::{Frame, ToMaster, ToSlave, Trust, codec, go, handshake, message::agent};
 use bytes::BytesMut;
 
 /// Feeds a stream to the codec in parts and decodes what comes out, in both
@@ -50,6 +50,8 @@ pub(crate) fn message(frame: &Frame) {
     survives!(handshake::ToSlave, frame);
     survives!(go::ToMaster, frame);
     survives!(go::ToSlave, frame);
+    survives!(agent::FromAgent, frame);
+    survives!(agent::ToAgent, frame);
     survives!(ToSlave, frame);
     if let Some(ToMaster::State(state)) = survives!(ToMaster, frame) {
         let _ = state.check();

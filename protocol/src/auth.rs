@@ -5,7 +5,14 @@
 //! Proof.proof   = HMAC-SHA256(secret, "baton slave"  | Welcome.challenge | slave id)
 //! ```
 //!
-//! The slave id goes in as its 16 bytes, big endian. A slave's proof says that
+//! The slave id goes in as its 16 bytes, big endian. An agent proves itself the same way, with
+//! its [`AgentId`] and the name of its host:
+//!
+//! ```text
+//! Proof.proof   = HMAC-SHA256(secret, "baton agent"  | Welcome.challenge | agent id | host)
+//! ```
+//!
+//! and the master to it with `"baton master to agent"`, its nonce and its id. A slave's proof says that
 //! it may serve shards; a master's that it may receive session ids. A peer on
 //! the unix socket whose uid is the master's needs no proof, but may give one.
 
@@ -15,7 +22,7 @@ use bytes::Bytes;
 use ring::hmac;
 use subtle::ConstantTimeEq;
 
-use crate::id::SlaveId;
+use crate::id::{AgentId, SlaveId};
 
 /// Random bytes in a nonce or a challenge.
 pub const NONCE: usize = 16;
@@ -61,13 +68,27 @@ impl Secret {
     /// What a master puts into [`Welcome`](crate::message::Welcome).
     #[must_use]
     pub fn master_proof(&self, nonce: &[u8], slave: SlaveId) -> Bytes {
-        self.proof(b"baton master", nonce, slave)
+        self.proof(b"baton master", nonce, &slave.0.to_be_bytes(), b"")
+    }
+
+    /// What a master puts into the [`Welcome`](crate::message::Welcome) of an agent.
+    #[must_use]
+    pub fn master_proof_to_agent(&self, nonce: &[u8], agent: AgentId) -> Bytes {
+        let agent = agent.0.to_be_bytes();
+        self.proof(b"baton master to agent", nonce, &agent, b"")
+    }
+
+    /// What the agent of a host puts into [`Proof`](crate::message::Proof).
+    #[must_use]
+    pub fn agent_proof(&self, challenge: &[u8], agent: AgentId, host: &str) -> Bytes {
+        let agent = agent.0.to_be_bytes();
+        self.proof(b"baton agent", challenge, &agent, host.as_bytes())
     }
 
     /// What a slave puts into [`Proof`](crate::message::Proof).
     #[must_use]
     pub fn slave_proof(&self, challenge: &[u8], slave: SlaveId) -> Bytes {
-        self.proof(b"baton slave", challenge, slave)
+        self.proof(b"baton slave", challenge, &slave.0.to_be_bytes(), b"")
     }
 
     /// A key for something else than proofs, which follows from the secret and shows nothing
@@ -90,12 +111,13 @@ impl Secret {
         expected.ct_eq(given).into()
     }
 
-    fn proof(&self, role: &[u8], nonce: &[u8], slave: SlaveId) -> Bytes {
+    fn proof(&self, role: &[u8], nonce: &[u8], id: &[u8; 16], host: &[u8]) -> Bytes {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
         let mut mac = hmac::Context::with_key(&key);
         mac.update(role);
         mac.update(nonce);
-        mac.update(&slave.0.to_be_bytes());
+        mac.update(id);
+        mac.update(host);
         Bytes::copy_from_slice(mac.sign().as_ref())
     }
 }
@@ -158,6 +180,25 @@ mod tests {
         assert_ne!(derived, Secret([1; 32]).derived("another"));
         assert_ne!(derived, Secret([2; 32]).derived("one"));
         assert_ne!(derived, [1; 32]);
+    }
+
+    #[test]
+    fn a_proof_of_an_agent_holds_for_its_host_and_is_no_slaves() {
+        let secret = Secret([1; 32]);
+        let proof = secret.agent_proof(b"challenge", AgentId(5), "here");
+        assert!(Secret::is_proof(
+            &proof,
+            &secret.agent_proof(b"challenge", AgentId(5), "here")
+        ));
+        for wrong in [
+            secret.agent_proof(b"challenge", AgentId(5), "there"),
+            secret.agent_proof(b"challenge", AgentId(6), "here"),
+            secret.agent_proof(b"another", AgentId(5), "here"),
+            secret.slave_proof(b"challenge", SlaveId(5)),
+            secret.master_proof_to_agent(b"challenge", AgentId(5)),
+        ] {
+            assert!(!Secret::is_proof(&proof, &wrong));
+        }
     }
 
     #[test]

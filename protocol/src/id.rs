@@ -130,6 +130,11 @@ random! {
 }
 
 random! {
+    /// One run of an agent. Drawn at its start, kept over reconnects, never reused.
+    AgentId
+}
+
+random! {
     /// One fleet: everything that one journal knows. A slave of another fleet is
     /// refused.
     FleetId

@@ -4,6 +4,7 @@
 //!
 //! - [`message`]: one enum per direction; each variant says who sends it, when, and
 //!   what answers. [`message::handshake`]: the same until a slave has joined.
+//! - [`message::agent`]: what a master and its hand on another host say to each other.
 //! - [`go`]: the Go program of 2018, and the shapes of its wire, which nothing else knows.
 //! - [`ticket`]: what another process needs to go on with a shard: a position, and a
 //!   session that is [`opaque`]. What of it is Discord's is in [`discord`].
@@ -46,8 +47,8 @@ pub use self::{
     codec::{Frame, Trust},
     error::DecodeError,
     id::{
-        DeployId, Epoch, FleetId, HostId, LaunchId, ProcessIdentity, Sequence, ShardId, SlaveId,
-        Term,
+        AgentId, DeployId, Epoch, FleetId, HostId, LaunchId, ProcessIdentity, Sequence, ShardId,
+        SlaveId, Term,
     },
     message::{ToMaster, ToSlave, handshake},
     opaque::{Parameters, Session},

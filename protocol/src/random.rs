@@ -1,8 +1,18 @@
 //! Ids that are new.
 
-use crate::id::{FleetId, LaunchId, SlaveId};
+use crate::id::{AgentId, FleetId, LaunchId, SlaveId};
 
 impl SlaveId {
+    /// Draws a new id from the operating system's randomness.
+    ///
+    /// # Errors
+    /// The operating system has none to give.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        random_bits().map(Self)
+    }
+}
+
+impl AgentId {
     /// Draws a new id from the operating system's randomness.
     ///
     /// # Errors

@@ -115,6 +115,7 @@ impl Hello {
         for name in [
             &mut self.slot,
             &mut self.build,
+            &mut self.host,
             &mut parameters.encoding,
             &mut parameters.compression,
         ] {
@@ -155,7 +156,8 @@ impl ToMaster {
     }
 }
 
-fn clean(text: &mut String) {
+/// Writes out the hidden characters of a text, and cuts it.
+pub(crate) fn clean(text: &mut String) {
     if text.chars().any(is_hidden) || text.len() > MAX_REASON {
         *text = readable(text, MAX_REASON);
     }

@@ -160,6 +160,10 @@ pub struct Hello {
     /// not sent: no master launched it, or it does not say.
     #[serde(skip_serializing_if = "is_unsaid")]
     pub launch: LaunchId,
+    /// The host whose agent launched it (`BATON_HOST` in its environment); empty, and then
+    /// not sent: no agent did, or it does not say.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub host: String,
 }
 
 /// Whether that is no deploy at all.

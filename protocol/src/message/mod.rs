@@ -1,12 +1,13 @@
 //! The wire in one short read: one enum per direction, and which id is what.
 //!
-//! What may be said depends on how far a connection is, so there are three pairs of enums,
+//! What may be said depends on who speaks and how far a connection is, so there are four pairs of enums,
 //! and no message is in a place where it cannot be said:
 //!
 //! | | slave | master |
 //! |---|---|---|
 //! | [`handshake`]: until the last report | hello, proof, reports | welcome, or refused |
 //! | here: a joined slave and its master | [`ToMaster`] | [`ToSlave`] |
+//! | [`agent`]: an agent, and its master | [`agent::FromAgent`] | [`agent::ToAgent`] |
 //! | [`go`](crate::go): the Go program of 2018 | [`go::ToMaster`](crate::go::ToMaster) | [`go::ToSlave`](crate::go::ToSlave) |
 //!
 //! A frame of another class than the one that is due is
@@ -15,6 +16,7 @@
 //!
 //! Each variant says who sends it, when, and what answers it.
 
+pub mod agent;
 mod clients;
 mod copies;
 mod frames;
@@ -100,6 +102,21 @@ pub mod event {
     pub const TRYING: u32 = 39;
     pub const TRY: u32 = 40;
     pub const SET_ASIDE: u32 = 41;
+    pub const AGENT_HELLO: u32 = 60;
+    pub const AGENT_REPORT: u32 = 61;
+    pub const AGENT_ACCEPTED: u32 = 62;
+    pub const AGENT_PING: u32 = 63;
+    pub const AGENT_PONG: u32 = 64;
+    pub const AGENT_LAUNCH: u32 = 65;
+    pub const AGENT_LAUNCHED: u32 = 66;
+    pub const AGENT_GIVE_UP: u32 = 67;
+    pub const AGENT_ENDED: u32 = 68;
+    pub const AGENT_NOTED: u32 = 69;
+    pub const AGENT_WATCH: u32 = 70;
+    pub const AGENT_WATCHED: u32 = 71;
+    pub const AGENT_DIED: u32 = 72;
+    pub const AGENT_KILL: u32 = 73;
+    pub const AGENT_UNWATCH: u32 = 74;
     /// A run of pieces of state.
     pub const STATE_PIECES: u32 = 100;
     /// The copy of a shard's state is complete.
@@ -134,9 +151,17 @@ pub mod event {
         SEAL_LATE,
         OVERTAKE,
         TRY,
+        AGENT_ACCEPTED,
+        AGENT_PING,
+        AGENT_LAUNCH,
+        AGENT_GIVE_UP,
+        AGENT_NOTED,
+        AGENT_WATCH,
+        AGENT_KILL,
+        AGENT_UNWATCH,
     ];
 
-    /// Ids below [`FIRST_ROUTED`] that some slave says. Without
+    /// Ids below [`FIRST_ROUTED`] that some slave or agent says. Without
     /// [`SHARD_STOPPED`], which is known and means nothing: it is skipped like an id that
     /// a later version adds.
     pub(crate) const OF_SLAVES: &[u32] = &[
@@ -166,6 +191,13 @@ pub mod event {
         LEAVE,
         TRYING,
         SET_ASIDE,
+        AGENT_HELLO,
+        AGENT_REPORT,
+        AGENT_PONG,
+        AGENT_LAUNCHED,
+        AGENT_ENDED,
+        AGENT_WATCHED,
+        AGENT_DIED,
     ];
 
     /// Why `speaker` says no `id`: another class of its direction does, or nobody.

@@ -1,5 +1,6 @@
 //! The wire as a whole.
 
+mod agents;
 mod any;
 mod arbitrary;
 mod frozen_frames;

@@ -45,6 +45,8 @@ pub(crate) struct Agent {
     deploy: DeployId,
     /// Of which launch this process is; zero: no master launched it.
     launch: LaunchId,
+    /// The host whose agent launched it; empty: no agent did.
+    host: String,
     process: ProcessIdentity,
     /// The highest term that orders were taken from.
     term: Term,
@@ -70,6 +72,7 @@ impl Agent {
             base: Base::new(context, requests, stop)?,
             deploy: DeployId(set_by_master("BATON_DEPLOY").unwrap_or_default()),
             launch: set_by_master("BATON_LAUNCH").unwrap_or_default(),
+            host: set_by_master("BATON_HOST").unwrap_or_default(),
             process: ProcessIdentity::current().map_err(|source| Error::System {
                 what: "read /proc/self",
                 source,
@@ -184,6 +187,7 @@ impl Agent {
                 nonce: Default::default(),
                 deploy: self.deploy,
                 launch: self.launch,
+                host: self.host.clone(),
             },
             running,
             secret: config.secret.clone(),

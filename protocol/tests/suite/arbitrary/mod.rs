@@ -233,6 +233,11 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
             nonce,
             deploy: DeployId(deploy),
             launch: LaunchId(slave.rotate_left(7)),
+            host: if slave % 2 == 0 {
+                String::new()
+            } else {
+                "host-1".to_owned()
+            },
         }
     })
 }

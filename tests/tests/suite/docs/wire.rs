@@ -31,6 +31,7 @@ fn every_id_and_every_field_of_the_wire_is_on_its_page() {
         assert!(named, "{name}, id {id}, is not in docs/wire.md");
     }
     for file in [
+        "message/agent.rs",
         "message/clients.rs",
         "message/handshake.rs",
         "message/serving.rs",
