@@ -21,6 +21,7 @@
 mod mutants;
 
 pub mod admin;
+pub mod agent;
 pub mod aside;
 pub mod cli;
 mod clock;

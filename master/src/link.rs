@@ -5,6 +5,7 @@ use std::time::Duration;
 use baton_protocol::{
     ConnectionError, ToSlave,
     connection::Sender,
+    message::agent::ToAgent,
     state::{MAX_UNACKNOWLEDGED, StateHeader},
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -109,6 +110,56 @@ impl Link {
     /// For pings: does not keep the outbox open.
     pub(crate) fn pings(&self) -> mpsc::WeakSender<ToSlave> {
         self.control.downgrade()
+    }
+}
+
+/// What the driver holds of the connection of an agent. Dropped: what is queued is still
+/// written, then the connection closes.
+#[derive(Debug)]
+pub struct AgentLink {
+    id: LinkId,
+    orders: mpsc::Sender<ToAgent>,
+    cut: CancellationToken,
+}
+
+impl AgentLink {
+    /// A link, the queue behind it, and what is set when it is cut.
+    pub(crate) fn new(id: LinkId) -> (Self, mpsc::Receiver<ToAgent>, CancellationToken) {
+        let (orders, queue) = mpsc::channel(CONTROL);
+        let cut = CancellationToken::new();
+        let link = Self {
+            id,
+            orders,
+            cut: cut.clone(),
+        };
+        (link, queue, cut)
+    }
+
+    /// Which connection this is.
+    #[must_use]
+    pub const fn id(&self) -> LinkId {
+        self.id
+    }
+
+    /// Queues an order.
+    ///
+    /// # Errors
+    /// The queue is full. A connection that already ended takes everything and drops it.
+    pub fn send(&self, order: ToAgent) -> Result<(), Overflow> {
+        match self.orders.try_send(order) {
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Overflow),
+        }
+    }
+
+    /// Closes the connection at once; what is queued is lost.
+    pub fn cut(&self) {
+        self.cut.cancel();
+    }
+
+    /// For pings: does not keep the queue open.
+    pub(crate) fn pings(&self) -> mpsc::WeakSender<ToAgent> {
+        self.orders.downgrade()
     }
 }
 

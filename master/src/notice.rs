@@ -1,5 +1,7 @@
 //! What others tell the driver.
 
+use std::sync::Arc;
+
 use baton_core::{
     event::{Death, DeployOrder, EndedBy, IdentifyBudget, Pause},
     settings::Settings,
@@ -7,12 +9,15 @@ use baton_core::{
 };
 use baton_protocol::{
     DeployId, ShardId, SlaveId, ToMaster,
-    message::{Hello, Report},
+    message::{
+        Hello, Report,
+        agent::{AgentHello, AgentReport, FromAgent},
+    },
 };
 use tokio::sync::oneshot;
 
 use crate::{
-    link::{Link, LinkId},
+    link::{AgentLink, Link, LinkId},
     process::{Child, Watch},
 };
 
@@ -89,6 +94,8 @@ pub enum Notice {
     },
     /// The process of a slave that this master did not launch ended.
     Ended(Box<Death>),
+    /// Of the agent of a host.
+    Agent(AgentNotice),
     /// The operator asks for a deploy.
     Deploy {
         /// What is to be done.
@@ -149,6 +156,13 @@ pub enum Notice {
         /// Whom to answer.
         answer: Answer<SlaveId>,
     },
+    /// The operator says that all slaves of a host are dead.
+    FenceHost {
+        /// Its name.
+        host: String,
+        /// Whom to answer: who they are.
+        answer: Answer<Vec<SlaveId>>,
+    },
     /// A client wants to see the fleet.
     Look {
         /// Whom to answer.
@@ -163,6 +177,47 @@ pub enum Notice {
     },
     /// The master is to leave.
     Leave,
+}
+
+/// What becomes of the agent of a host.
+#[derive(Debug)]
+pub enum AgentNotice {
+    /// It proved itself, and said what it launched.
+    Joined(Box<AgentJoining>),
+    /// It said something.
+    Said {
+        /// Of which host.
+        host: Arc<str>,
+        /// On which connection.
+        link: LinkId,
+        /// What.
+        message: FromAgent,
+    },
+    /// A connection ended.
+    Left {
+        /// Of which host.
+        host: Arc<str>,
+        /// Which.
+        link: LinkId,
+    },
+    /// The time is over in which the connection before this one was to answer.
+    Unanswered {
+        /// Of which host.
+        host: String,
+        /// The connection that waits.
+        link: LinkId,
+    },
+}
+
+/// An agent that joins.
+#[derive(Debug)]
+pub struct AgentJoining {
+    /// Its connection.
+    pub link: AgentLink,
+    /// Its hello.
+    pub hello: Box<AgentHello>,
+    /// What it launched.
+    pub report: AgentReport,
 }
 
 /// What is done to a living process of a slave that the operator calls dead.

@@ -168,7 +168,12 @@ async fn serve(
         shared.kept.clone(),
     );
     keep_small(logs(&config));
+    let elsewhere = known.recovered.slaves.values();
+    let elsewhere = elsewhere.filter(|hello| config.is_elsewhere(hello));
+    let elsewhere = elsewhere.map(|hello| hello.slave).collect();
     let driver = Driver::new(Parts {
+        elsewhere,
+        agent_patience: config.limits.contact,
         core: Core::new(
             config.settings(shard_count),
             known.recovered,
@@ -238,8 +243,8 @@ async fn serve(
 
 /// The files that slaves of slots with a `log` write.
 fn logs(config: &Config) -> Vec<PathBuf> {
-    let slots = config.slots.iter();
-    slots.filter_map(|slot| slot.log.clone()).collect()
+    let here = config.slots.iter().filter(|slot| slot.host.is_none());
+    here.filter_map(|slot| slot.log.clone()).collect()
 }
 
 fn facts(config: &Config, dir: &RuntimeDir, term: Term, address: SocketAddr) -> Facts {
@@ -271,7 +276,7 @@ async fn open_for_slots(
     let opening = Arc::clone(&listeners);
     let opened = tokio::task::spawn_blocking(move || {
         for slot in slots {
-            let Some(address) = slot.listen else {
+            let Some(address) = slot.listen.filter(|_| slot.host.is_none()) else {
                 continue;
             };
             if let Err(error) = opening.of(address) {

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use baton_protocol::auth::Secret;
+use baton_protocol::auth::{SECRET_VARIABLE, Secret};
 use rustix::fs::FlockOperation;
 use tracing::error;
 
@@ -234,6 +234,29 @@ pub(crate) fn make_dir(key: &str, path: &Path) -> Result<(), Error> {
 }
 
 const LOCK: &str = "master.lock";
+const AGENT_LOCK: &str = "agent.lock";
+
+/// The fleet's secret, for an agent: from the environment, else from the file in its folder.
+///
+/// # Errors
+/// There is none, or it is no secret.
+pub(crate) fn agent_secret(dir: &Path) -> Result<Secret, Error> {
+    let given = env::var(SECRET_VARIABLE).ok().filter(|hex| !hex.is_empty());
+    if let Some(hex) = given {
+        return Secret::from_hex(&hex).ok_or_else(|| {
+            let text = format!("{SECRET_VARIABLE} is not 64 hex digits");
+            Error::Configuration(text)
+        });
+    }
+    let path = dir.join(SECRET);
+    read_secret(&path)?.ok_or_else(|| {
+        Error::Configuration(format!(
+            "the agent has no secret: set {SECRET_VARIABLE}, or copy the file `secret` of the master's \
+             runtime directory to {} (mode 0600)",
+            path.display()
+        ))
+    })
+}
 
 /// Held as long as a master runs; the kernel lets go of it when the process
 /// ends, however it ends.
@@ -250,7 +273,27 @@ impl Lock {
     /// [`Error::SecondMaster`] with the holder's pid, or the operating system's
     /// word.
     pub fn take(dir: &Path) -> Result<Self, Error> {
-        let path = dir.join(LOCK);
+        Self::take_file(dir, LOCK)
+    }
+
+    /// Takes the folder of an agent.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take); the holder is another agent.
+    pub(crate) fn take_for_agent(dir: &Path) -> Result<Self, Error> {
+        let taken = Self::take_file(dir, AGENT_LOCK);
+        if let Err(Error::SecondMaster { pid, dir }) = taken {
+            return Err(Error::Configuration(format!(
+                "another agent (pid {pid}) already uses {}: stop it, or give this one a \
+                 --runtime-dir of its own",
+                dir.display()
+            )));
+        }
+        taken
+    }
+
+    fn take_file(dir: &Path, name: &str) -> Result<Self, Error> {
+        let path = dir.join(name);
         let failed = |error: io::Error| {
             Error::Configuration(format!(
                 "{} cannot be written: {error}; choose another runtime_dir or data_dir",

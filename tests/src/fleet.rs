@@ -30,6 +30,7 @@ use crate::{
     news::News,
     parts::{folders, kill_processes_naming},
     process::{Process, command},
+    programs::wrapped,
     records::{Handled, read_sinks},
     shim::{self, Loads},
     truth,
@@ -225,6 +226,49 @@ impl Fleet {
         let mut command = slave_command(&self.folder, &self.discord, &self.options, build)?;
         command.extend(more.iter().map(|flag| (*flag).to_owned()));
         Ok(command)
+    }
+
+    /// The command line of a slave of a host, one of those that the fleet began with.
+    ///
+    /// # Errors
+    /// It is not built.
+    pub fn host_command(&self, host: &str, build: &str) -> Result<Vec<String>> {
+        let hosts = &self.options.special.hosts;
+        let number = hosts.iter().position(|known| *known == host).unwrap_or(0);
+        let at = (host, u32::try_from(number).unwrap_or(0));
+        lines::host_command(&self.folder, &self.discord, &self.options, at, build)
+    }
+
+    /// Starts the agent of a host; `wrapper`: program and arguments that run its command
+    /// line, which follows them. Its folder is `agent-HOST`.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_agent(&self, host: &str, wrapper: &[&str]) -> Result<Process> {
+        let dir = self.folder.join(format!("agent-{host}"));
+        let dir = dir.display().to_string();
+        let arguments = [
+            "agent",
+            "--json-ready",
+            "--host",
+            host,
+            "--join",
+            &self.listen,
+            "--runtime-dir",
+            &dir,
+        ];
+        let wrapper: Vec<_> = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        let mut command = wrapped(&wrapper, "baton-master", &arguments)?;
+        self.slave_environment(&mut command);
+        let secret = self.folder.join("run/secret");
+        let secret = fs::read_to_string(secret).map_err(Error::io("read the secret"))?;
+        command
+            .env("BATON_SECRET", secret.trim())
+            .env("BATON_LOG", "info,baton_master=debug");
+        let logs = self.folder.join("logs");
+        let name = format!("agent-{host}");
+        let (process, _) = Process::start(&name, &logs, command, true).await?;
+        Ok(process)
     }
 
     fn slave_environment(&self, command: &mut Command) {

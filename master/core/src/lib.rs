@@ -188,6 +188,7 @@ impl Core {
                     self.succession().hand_over(hangs);
                 }
             }
+            Input::Agent { host, is } => self.fleet.agent_is(&host, is, &mut self.out),
             Input::Launched { launch, pid } => self.deploys.candidate_launched(launch, pid),
             Input::LaunchFailed { launch, reason } => {
                 // One that nobody waits for any more is of no interest.

@@ -10,6 +10,7 @@
 //! | `POST /v1/pause`, `POST /v1/continue` | 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/restart-shard` | [`RestartRequest`]: 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/fence` | [`FenceRequest`]: 200 `{"slave": "..."}`, or 409 `{"error": "..."}` |
+//! | `POST /v1/fence-host` | [`FenceHostRequest`]: 200 `{"slaves": [...]}`, all of that host; or 409 `{"error": "..."}` |
 //! | `GET /v1/history` | under `events`, what happened, also under earlier masters, the newest last; `?since=T` only what was later than T, in milliseconds since 1970 ([`chronicle`](crate::history::chronicle)) |
 //! | `GET /v1/deploys` | under `deploys`, those that ended, also under earlier masters, at most 50, the newest last ([`Deployed`](crate::history::Deployed)); under `running`, the one that runs ([`Underway`](crate::history::Underway)) |
 //! | `GET /v1/doctor` | under `findings`, what each check saw ([`Finding`](crate::doctor::Finding)); `GET /v1/status` has those that are not well under `doctor` |
@@ -35,10 +36,10 @@ mod status;
 pub use self::{
     disks::Disks,
     guard::Guard,
-    orders::{DeployRequest, FenceRequest, RestartRequest},
+    orders::{DeployRequest, FenceHostRequest, FenceRequest, RestartRequest},
 };
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -83,6 +84,8 @@ pub struct Admin {
     pub defaults: watch::Receiver<DeployOrder>,
     /// What became of deploys.
     pub history: Arc<History>,
+    /// Slots whose slaves the agents of other hosts start.
+    pub elsewhere: Arc<BTreeSet<String>>,
     /// Facts of this process.
     pub facts: Facts,
     /// When this master started.
@@ -134,6 +137,7 @@ impl Admin {
             .route("/v1/continue", post(orders::go_on))
             .route("/v1/restart-shard", post(orders::restart))
             .route("/v1/fence", post(orders::fence))
+            .route("/v1/fence-host", post(orders::fence_host))
             .route("/v1/deploys", get(past::deploys))
             .route("/v1/history", get(past::what_happened))
             .route("/v1/doctor", get(status::doctor))

@@ -74,6 +74,14 @@ pub struct RestartRequest {
     pub shard: u32,
 }
 
+/// Which host is gone, with all its slaves.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FenceHostRequest {
+    /// Its name.
+    pub host: String,
+}
+
 /// Body of `POST /v1/fence`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -141,14 +149,18 @@ impl Admin {
         if width == Some(0) {
             return Err("width is zero: at least one shard must move at once".to_owned());
         }
+        let defaults = self.defaults.borrow().clone();
+        let slot = slot.unwrap_or(defaults.slot);
         if let Some(command) = command.clone() {
             whole_path(&command)?;
-            let found = self.disks.ask(move || check_command(&command)).await;
-            found.ok_or("the disk of the command did not answer in time")??;
+            // At another host its agent looks.
+            if !self.elsewhere.contains(&slot) {
+                let found = self.disks.ask(move || check_command(&command)).await;
+                found.ok_or("the disk of the command did not answer in time")??;
+            }
         }
-        let defaults = self.defaults.borrow().clone();
         Ok(DeployOrder {
-            slot: slot.unwrap_or(defaults.slot),
+            slot,
             command,
             canary: canary.unwrap_or(defaults.canary),
             width: width.unwrap_or(defaults.width),
@@ -338,6 +350,21 @@ pub(super) async fn step_down(
 fn body<T>(request: Result<Json<T>, JsonRejection>) -> Result<T, Failure> {
     let Json(request) = request.map_err(|rejection| wrong(rejection.body_text()))?;
     Ok(request)
+}
+
+pub(super) async fn fence_host(
+    State(admin): State<Arc<Admin>>,
+    request: Result<Json<FenceHostRequest>, JsonRejection>,
+) -> Result<Response, Failure> {
+    let host = body(request)?.host;
+    let (answer, answered) = oneshot::channel();
+    match admin
+        .ask(Notice::FenceHost { host, answer }, answered)
+        .await?
+    {
+        Ok(slaves) => Ok(Json(json!({ "slaves": slaves })).into_response()),
+        Err(reason) => Err(Failure(StatusCode::CONFLICT, reason)),
+    }
 }
 
 pub(super) async fn fence(

@@ -26,7 +26,7 @@ macro_rules! files {
 }
 
 /// Below `/page/`.
-const FILES: [(&str, &str); 20] = files![
+const FILES: [(&str, &str); 21] = files![
     "style.css",
     "app.js",
     "api.js",
@@ -38,6 +38,7 @@ const FILES: [(&str, &str); 20] = files![
     "fleet.js",
     "glyphs.js",
     "history.js",
+    "hosts.js",
     "map.js",
     "master.js",
     "news.js",

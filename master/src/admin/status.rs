@@ -32,7 +32,9 @@ const UNREAD: Duration = Duration::from_secs(5);
 
 impl Admin {
     async fn host(&self, view: &View) -> Result<Host, Failure> {
-        let connected = view.slaves.iter().filter(|slave| slave.connected);
+        // The numbers of another host's processes are others' here.
+        let here = view.slaves.iter().filter(|slave| slave.host.is_none());
+        let connected = here.filter(|slave| slave.connected);
         let pids: Vec<u32> = connected.map(|slave| slave.pid).collect();
         let (runtime_dir, data_dir) = (self.facts.runtime_dir.clone(), self.facts.data_dir.clone());
         let look = move || Host::look(&runtime_dir, &data_dir, &pids);

@@ -2,6 +2,7 @@
 //! 1 and the reason when it did not, with 2 when the usage or the configuration
 //! is wrong: one line on standard error, nothing changed.
 
+mod agent;
 mod death;
 mod deploy;
 mod doctor;
@@ -59,6 +60,11 @@ enum Command {
     /// first slot's own command again. SIGHUP: reads the configuration again; the
     /// log says what changed and what needs a restart.
     Run(RunArguments),
+    /// Run the agent of a host: it launches, watches and kills slaves there for the master
+    ///
+    /// It dials the masters again for ever, and knows its slaves again after its own restart. SIGTERM
+    /// and SIGINT: it ends, and with --on-exit stop, or as process 1, its slaves too.
+    Agent(agent::AgentArguments),
     /// Replace the running build, show the progress
     Deploy(deploy::DeployArguments),
     /// Deploy the command that the slot had before the present one, show the progress
@@ -86,7 +92,8 @@ enum Command {
     /// The master leaves as on SIGTERM, and ends with exit code 5: what started it starts it
     /// again, and it stands by.
     StepDown(StepDownArguments),
-    /// Say that a slave is dead which cannot be reached: its shards go on elsewhere
+    /// Say that a slave, or a host with all its slaves, is dead that cannot be reached: shards go on
+    /// elsewhere
     Fence(fence::FenceArguments),
     /// Show the fleet, once or live
     Status(status::StatusArguments),
@@ -332,6 +339,7 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
             .await?;
             Ok(EXIT_DONE)
         }
+        Command::Agent(arguments) => agent::run(arguments).await,
         Command::Deploy(arguments) => deploy::run(arguments).await,
         Command::Rollback(arguments) => deploy::back(arguments).await,
         Command::Events(arguments) => past::events(arguments).await,

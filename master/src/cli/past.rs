@@ -128,6 +128,12 @@ impl OperatorArguments {
     }
 }
 
+/// Where a slave was, unless it was at the master's own host.
+fn at_host(event: &Value) -> String {
+    let host = event["host"].as_str();
+    host.map_or_else(String::new, |host| format!(", host {host}"))
+}
+
 /// An event in a line, and what a slave said last below it.
 fn told(event: &Value, paint: Paint) -> Vec<String> {
     let at = clock(event["at_unix_ms"].as_u64().unwrap_or(0));
@@ -142,25 +148,38 @@ fn told(event: &Value, paint: Paint) -> Vec<String> {
     let line = match kind.as_str() {
         "alarm" => format!("ALARM: {}", text("detail")),
         "slave_ended" => format!(
-            "{} of slot {} ended: {} (build {}, pid {})",
+            "{} of slot {} ended: {} (build {}, pid {}{})",
             whose(event),
             text("slot"),
             how(event),
             text("build"),
             text("pid"),
+            at_host(event),
         ),
         "slave_joined" => format!(
-            "{} joined slot {}: build {}",
+            "{} joined slot {}: build {}{}",
             slave(),
             text("slot"),
-            text("build")
+            text("build"),
+            at_host(event),
         ),
+        "agent_joined" => format!(
+            "the agent of host {} joined: version {}",
+            text("host"),
+            text("program")
+        ),
+        "agent_gone" => format!("the agent of host {} is away", text("host")),
         "slave_gone" if event["evidence"] == "lease" => format!(
             "{} is dead: its lease ran out; it had {} shards",
             slave(),
             text("held")
         ),
-        "slave_gone" => format!("{} was cut off, with {} shards", slave(), text("held")),
+        "slave_gone" => format!(
+            "{} was cut off, with {} shards{}",
+            slave(),
+            text("held"),
+            at_host(event)
+        ),
         "session_lost" => format!(
             "shard {} lost its session at {}: a span of events is missing",
             text("shard"),
@@ -213,7 +232,7 @@ fn told(event: &Value, paint: Paint) -> Vec<String> {
     };
     let bad = match kind.as_str() {
         "alarm" | "session_lost" | "state_lost" | "event_given_up" | "disbelieved"
-        | "deploy_cut_off" => true,
+        | "deploy_cut_off" | "agent_gone" => true,
         "slave_ended" => event["well"] != true,
         "deploy_ended" => event["outcome"] != "done",
         _ => false,
@@ -357,6 +376,8 @@ mod tests {
             "deploy_cut_off",
             "master_started",
             "master_left",
+            "agent_joined",
+            "agent_gone",
         ] {
             let line = &told(&json!({"type": kind, "at_unix_ms": 0}), Paint::Plain)[0];
             assert!(!line.contains("\"type\""), "{line}");

@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use baton_protocol::message::MAX_NAME;
+use baton_protocol::message::{MAX_NAME, agent::is_host_name};
 
 use super::{
     command::{check_command, whole_path},
@@ -166,7 +166,7 @@ pub(super) fn slots(
         let Some(listen) = slot.listen else {
             continue;
         };
-        if let Some(other) = addresses.insert(listen, &slot.name) {
+        if let Some(other) = addresses.insert((&slot.host, listen), &slot.name) {
             found.add(
                 &format!("slot[{index}].listen"),
                 format!(
@@ -186,7 +186,7 @@ pub(super) fn slots(
                 format!("slot `{name}`: a name has 1 to {MAX_NAME} characters"),
             );
         }
-        if let Some(host) = slot.host.as_deref().filter(|host| !is_host(host)) {
+        if let Some(host) = slot.host.as_deref().filter(|host| !is_host_name(host)) {
             found.add(
                 &key("host"),
                 format!(
@@ -201,8 +201,13 @@ pub(super) fn slots(
                 format!("slot `{name}`: two slots have this name; rename one"),
             );
         }
+        let is_there = |command: &[String]| match slot.host {
+            // Its agent looks.
+            Some(_) => Ok(()),
+            None => check_command(command).map(drop),
+        };
         if let Some(command) = &slot.command
-            && let Err(reason) = whole_path(command).and_then(|()| check_command(command))
+            && let Err(reason) = whole_path(command).and_then(|()| is_there(command))
         {
             let reason = format!("slot `{name}`: {reason}");
             if overruled && index == 0 {
@@ -221,17 +226,6 @@ pub(super) fn slots(
         found.add(&format!("slot[{index}].shards"), reason);
     }
     slots
-}
-
-/// What an operator may call a host: a part of a name in DNS has no more characters either.
-fn is_host(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let first = name.bytes().next().is_some_and(plain);
-    first
-        && name.len() <= 63
-        && name
-            .bytes()
-            .all(|byte| plain(byte) || b"-.".contains(&byte))
 }
 
 /// Where a slot's slave serves its own clients. Whether others may reach it is that slave's

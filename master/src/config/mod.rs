@@ -40,6 +40,8 @@ use baton_core::{
     settings::{Settings, SlotSettings},
 };
 
+use baton_protocol::message::Hello;
+
 use crate::{discord, error::Error};
 
 /// More standbys of one slot than this are refused.
@@ -484,6 +486,14 @@ impl Config {
             seen: limits.checkpoint_to_disk.saturating_mul(5),
             shard_in_hand: limits.shard_in_hand,
         }
+    }
+
+    /// Whether the agent of another host sees to this slave.
+    #[must_use]
+    pub fn is_elsewhere(&self, hello: &Hello) -> bool {
+        let mut slots = self.slots.iter();
+        let of_slot = |slot: &Slot| slot.name == hello.slot && slot.host.is_some();
+        !hello.host.is_empty() || slots.any(of_slot)
     }
 
     /// Whether every slot's shards exist in a bot of `shard_count` shards, and

@@ -153,7 +153,8 @@ pub struct SlotOptions {
     pub command: Vec<String>,
     /// First and last of its shards; absent: all.
     pub shards: Option<(u32, u32)>,
-    /// The host that its slaves run on; absent: the master's own.
+    /// The host that its slaves run on, and whose agent starts, watches and kills them; absent:
+    /// the master's own, and the master itself does.
     pub host: Option<String>,
     /// Further environment of its slave.
     pub env: BTreeMap<String, String>,

@@ -30,7 +30,8 @@ pub struct Slot {
     pub env: BTreeMap<String, String>,
     /// File that its slave's output is appended to.
     pub log: Option<PathBuf>,
-    /// Where its slave serves clients of its own: the master has the socket, and passes it on.
+    /// Where its slave serves clients of its own: the master, or the agent of its host, has the
+    /// socket, and passes it on.
     pub listen: Option<SocketAddr>,
 }
 

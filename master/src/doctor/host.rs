@@ -110,7 +110,8 @@ impl Host {
     fn files(&self, view: &View) -> Vec<Finding> {
         let mut findings = Vec::new();
         for slave in view.slaves.iter().filter(|slave| slave.connected) {
-            let Some(&(open, most)) = self.files.get(&slave.pid) else {
+            let known = self.files.get(&slave.pid).filter(|_| slave.host.is_none());
+            let Some(&(open, most)) = known else {
                 continue;
             };
             let needs = u64::from(view.shard_count) * FILES_OF_A_SHARD + FILES_OF_A_PROCESS;

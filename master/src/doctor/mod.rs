@@ -8,6 +8,7 @@ mod clients;
 mod doors;
 mod fleet;
 mod host;
+mod hosts;
 mod sink;
 mod store;
 
@@ -33,7 +34,7 @@ pub enum Level {
 pub struct Finding {
     /// Which check: `shards`, `link`, `lag`, `handlers`, `store`, `clients`, `sink`, `builds`,
     /// `clock`, `files`, `disk`, `permissions`, `identify`, `journal`, `runtime_dir`, `doors`,
-    /// `log`, `listen`.
+    /// `log`, `listen`, `hosts`.
     pub check: &'static str,
     /// How bad it is.
     pub level: Level,
@@ -98,6 +99,7 @@ pub fn examine(view: &View, host: &Host, doors: &Doors) -> Vec<Finding> {
     let mut findings = fleet::examine(view, host.unix_ms);
     findings.extend(clients::clients(view));
     findings.extend(sink::sinks(view));
+    findings.extend(hosts::hosts(view, env!("CARGO_PKG_VERSION")));
     findings.extend(host.examine(view));
     findings.extend(doors.examine());
     findings

@@ -4,6 +4,7 @@
 use baton_protocol::SlaveId;
 
 use baton_core::event::{Input, Time};
+use tokio::sync::oneshot;
 
 use super::Driver;
 use crate::notice::{Answer, Kill};
@@ -26,6 +27,58 @@ impl Driver {
                 self.core.handle(now, Input::Fence { request, slave });
             }
         }
+    }
+
+    /// All slaves of a host are dead by the operator's word, each as by one word on it.
+    /// Refused as a whole, if anything of that host answers.
+    pub(super) fn fence_host(&mut self, now: Time, host: &str, answer: Answer<Vec<SlaveId>>) {
+        let slaves = match self.host_may_be_gone(now, host) {
+            Ok(slaves) => slaves,
+            Err(reason) => {
+                // The asker may be gone.
+                let _ = answer.send(Err(reason));
+                return;
+            }
+        };
+        let mut fenced = Vec::new();
+        for &slave in &slaves {
+            let (one, answered) = oneshot::channel();
+            let request = self.answers.fence(one);
+            fenced.push(answered);
+            self.core.handle(now, Input::Fence { request, slave });
+        }
+        tokio::spawn(async move {
+            let mut refused = Ok(slaves);
+            for answered in fenced {
+                if let Ok(Err(reason)) = answered.await {
+                    refused = Err(reason);
+                }
+            }
+            let _ = answer.send(refused);
+        });
+    }
+
+    fn host_may_be_gone(&self, now: Time, host: &str) -> Result<Vec<SlaveId>, String> {
+        let Some(slaves) = self.supervisor.slaves_at(host) else {
+            let known = self.supervisor.host_names().join(", ");
+            return Err(format!(
+                "no host {host:?} is known; known are: {}",
+                if known.is_empty() { "none" } else { &known }
+            ));
+        };
+        if self.supervisor.is_here(host) {
+            return Err(format!(
+                "the agent of host {host:?} is connected: the host is not gone. If a slave there is \
+                 dead, its agent says so; to end one: baton-master fence --kill SLAVE"
+            ));
+        }
+        if let Some(reason) = slaves
+            .iter()
+            .find_map(|&id| self.core.fence_refused(id, now))
+        {
+            return Err(format!("host {host:?} is not gone: {reason}"));
+        }
+        Ok(slaves)
     }
 
     /// Unless it is known to live and is to be spared.

@@ -13,6 +13,7 @@
 //! but for those who look at the fleet while a disk hangs. What comes meanwhile is the next
 //! round: `store` says what a slow one costs, and why no order overtakes a save.
 
+mod agents;
 mod answers;
 mod carry;
 mod clock;
@@ -109,6 +110,8 @@ pub struct Parts {
     pub watches: BTreeMap<SlaveId, Watch>,
     /// Slaves that the journal knew and whose process cannot be seen now.
     pub unseen: BTreeMap<SlaveId, ProcessIdentity>,
+    /// Slaves that the journal knew and that the agents of their hosts see to.
+    pub elsewhere: Vec<SlaveId>,
     /// For tasks that tell the driver something later.
     pub notices: mpsc::Sender<Notice>,
     /// Who sees what it does, in this order.
@@ -119,6 +122,8 @@ pub struct Parts {
     pub shard_in_hand: Duration,
     /// Whether it ends at the first thing that went wrong, healed or not.
     pub fail_on_error: bool,
+    /// An agent may be away for so long before an operator hears of it.
+    pub agent_patience: Duration,
 }
 
 /// See the [module](self).
@@ -151,7 +156,11 @@ impl Driver {
             core: parts.core,
             clock: Clock::start(),
             journal: parts.journal,
-            supervisor: Supervisor::new(parts.launcher, parts.notices.clone()),
+            supervisor: Supervisor::new(
+                parts.launcher,
+                parts.agent_patience,
+                parts.notices.clone(),
+            ),
             connections: Connections::default(),
             answers: Answers::default(),
             notices: parts.notices,
@@ -164,6 +173,11 @@ impl Driver {
             resume_at: None,
             ending: None,
         };
+        for slave in parts.elsewhere {
+            if let Some(hello) = driver.core.hello(slave) {
+                driver.supervisor.expect(hello);
+            }
+        }
         for (slave, watch) in parts.watches {
             driver.watch(slave, watch);
         }
@@ -208,6 +222,7 @@ impl Driver {
                 break;
             }
             self.bury(now);
+            self.miss_agents();
             if self.core.deadline().is_some_and(|deadline| deadline <= now) {
                 self.core.handle(now, Input::Tick);
             }
@@ -280,13 +295,7 @@ impl Driver {
                     self.core.handle(now, Input::Silent { slave });
                 }
             }
-            Notice::Died { slave } => {
-                if self.connections.get(slave).is_some() && !mutant!("last-words-unheard") {
-                    self.supervisor.hear_out(slave);
-                } else {
-                    self.died(now, slave);
-                }
-            }
+            Notice::Died { slave } => self.dies(now, slave),
             Notice::Seen { slave, watch } => self.seen(now, slave, watch),
             Notice::Started { slot, started } => self.started(now, &slot, started),
             Notice::Exited {
@@ -330,6 +339,8 @@ impl Driver {
                 kill,
                 answer,
             } => self.fence(now, &slave, kill, answer),
+            Notice::FenceHost { host, answer } => self.fence_host(now, &host, answer),
+            Notice::Agent(notice) => self.agent(now, notice),
             Notice::Look { answer } => {
                 // The asker may be gone.
                 let _ = answer.send(self.view(now));

@@ -49,7 +49,7 @@ impl Driver {
         }
         let core = &self.core;
         let is_known = |slave| core.hello(slave).is_some();
-        if self.supervisor.meet(slave, &hello.process, watch, is_known) {
+        if self.supervisor.meet(&hello, watch, is_known) {
             self.observe(|observer| observer.watched(slave));
         }
         let mut hello = hello;
@@ -93,6 +93,15 @@ impl Driver {
         }
     }
 
+    /// The process of a slave is dead. What it said last is heard first.
+    pub(super) fn dies(&mut self, now: Time, slave: SlaveId) {
+        if self.connections.get(slave).is_some() && !mutant!("last-words-unheard") {
+            self.supervisor.hear_out(slave);
+        } else {
+            self.died(now, slave);
+        }
+    }
+
     /// What a slave said before its death was heard before.
     pub(super) fn died(&mut self, now: Time, slave: SlaveId) {
         // It names the process that is dead.
@@ -131,7 +140,7 @@ impl Driver {
     }
 
     /// Slaves that were quick may have joined before it was known what was launched.
-    fn know_early(&mut self, now: Time) {
+    pub(super) fn know_early(&mut self, now: Time) {
         for slave in self.connections.slaves() {
             let Some(mut hello) = self.core.hello(slave).cloned() else {
                 continue;
@@ -141,11 +150,18 @@ impl Driver {
         }
     }
 
-    /// A launched process ended.
+    /// A launched process of this host ended.
     pub(super) fn exited(&mut self, now: Time, pid: u32, ending: EndedBy, last_lines: Vec<String>) {
         let Some(exit) = self.supervisor.exited(pid, ending, last_lines) else {
             return;
         };
+        let slot = self.tell_exit(now, exit);
+        let next = self.supervisor.launch_next(&slot);
+        self.hear(now, next);
+    }
+
+    /// Tells how a launched process ended; gives its slot.
+    pub(super) fn tell_exit(&mut self, now: Time, exit: Exit) -> String {
         let Exit {
             slot,
             death,
@@ -155,12 +171,11 @@ impl Driver {
             self.tell(News::SlaveEnded(death));
         }
         self.hear(now, failed);
-        let next = self.supervisor.launch_next(&slot);
-        self.hear(now, next);
+        slot
     }
 
     /// What came of processes, for the core.
-    fn hear(&mut self, now: Time, inputs: impl IntoIterator<Item = Input>) {
+    pub(super) fn hear(&mut self, now: Time, inputs: impl IntoIterator<Item = Input>) {
         for input in inputs {
             self.core.handle(now, input);
         }

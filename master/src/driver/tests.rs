@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod agents;
 mod connections;
 mod disk;
 mod rig;

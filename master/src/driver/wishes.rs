@@ -17,6 +17,8 @@ impl Driver {
             slot.command = self.supervisor.command(&slot.name);
             slot.command_before = self.supervisor.command_before(&slot.name);
         }
+        let is_connected = |slave| self.connections.get(slave).is_some();
+        view.hosts = self.supervisor.host_views(is_connected);
         view
     }
 

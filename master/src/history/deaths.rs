@@ -24,8 +24,11 @@ pub struct Died {
     pub slave: Option<String>,
     /// Its build, where it joined.
     pub build: Option<String>,
-    /// Its process id.
+    /// Its process id, at its host.
     pub pid: u32,
+    /// The host whose agent it was at; absent: the master's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// How it is known that it is dead. Only the end of its process is final: by another word
     /// it may be alive, and come back with nothing.
     pub evidence: Evidence,
@@ -49,6 +52,7 @@ impl Died {
             slave: death.slave.map(|slave| slave.to_string()),
             build: death.build.clone(),
             pid: death.pid,
+            host: death.host.clone(),
             evidence: Evidence::Process,
             ending: death.ending.to_string(),
             lived_ms: death.lived.map(millis),

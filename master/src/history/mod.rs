@@ -261,6 +261,7 @@ impl Seen {
                 build,
                 slot,
                 back,
+                ..
             } => self.joined(*slave, build, slot, *back),
             News::SlaveGone {
                 slave,
@@ -268,6 +269,7 @@ impl Seen {
                 slot,
                 build,
                 pid,
+                host,
                 ..
             } => {
                 self.builds.remove(slave);
@@ -279,6 +281,7 @@ impl Seen {
                         slave: Some(slave.to_string()),
                         build: Some(build.clone()),
                         pid: *pid,
+                        host: host.clone(),
                         evidence: *evidence,
                         ending: evidence.told().to_owned(),
                         ..Died::default()

@@ -51,6 +51,7 @@ fn joined(slave: SlaveId, build: &str) -> News {
         build: build.to_owned(),
         slot: "main".to_owned(),
         back: false,
+        host: None,
     }
 }
 
@@ -97,6 +98,7 @@ fn death() -> Death {
         slot: "main".to_owned(),
         build: None,
         pid: 7,
+        host: None,
         ending: EndedBy::Code(1),
         lived: Some(Duration::from_millis(200)),
         last_lines: vec!["no token".to_owned()],

@@ -7,6 +7,7 @@
 
 mod clients;
 mod each;
+mod hosts;
 mod picture;
 mod plain;
 mod process;

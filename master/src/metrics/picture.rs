@@ -13,6 +13,7 @@ use super::{
     PREFIX, Reported,
     clients::clients,
     each::{self, Float, Labels, labels},
+    hosts::hosts,
     process,
     sinks::sinks,
     stores::stores,
@@ -66,6 +67,7 @@ impl Scrape<'_> {
         stores(&self.view.slaves, ours);
         clients(&self.view.slaves, ours);
         sinks(&self.view.slaves, ours);
+        hosts(&self.view.hosts, ours);
         self.deploy(ours);
         self.listener(ours);
         let dropped = Counter::<u64>::default();

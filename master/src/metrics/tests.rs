@@ -39,6 +39,7 @@ fn view() -> View {
             slot: "main".to_owned(),
             build: "v \"1\"\n".to_owned(),
             pid: std::process::id(),
+            host: None,
             role: "owner",
             connected: true,
             shards: 3,
@@ -255,6 +256,7 @@ fn what_is_not_known_is_not_shown() {
         slot: "main".to_owned(),
         build: "v1".to_owned(),
         pid: 7,
+        host: None,
     };
     metrics.happened(&told(gone));
     let parsed = parsed(&metrics, &view);

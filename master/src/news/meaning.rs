@@ -165,8 +165,10 @@ impl Stamped {
                 build,
                 slot,
                 back,
+                host,
             } => Meaning::line(move || {
-                info!(slave = short(slave), build, slot, back, "slave joined");
+                let host = host.as_deref();
+                info!(slave = short(slave), build, slot, host, back, "slave joined");
             })
             .kept_if(!back),
             News::SlaveGone {
@@ -188,6 +190,13 @@ impl Stamped {
             News::SlaveEnded(death) => Meaning::line(move || ended(death))
                 .counted(Counted::Death(death.ending))
                 .kept(),
+            News::AgentJoined { host, program } => {
+                Meaning::line(move || info!(host, program, "the agent of a host joined")).kept()
+            }
+            News::AgentGone { host } => Meaning::line(move || {
+                warn!(host, "the agent of a host is away; its slaves go on");
+            })
+            .kept(),
             News::ShardServing {
                 shard,
                 epoch,
@@ -254,14 +263,32 @@ fn ended(death: &Death) {
         slot,
         build,
         pid,
+        host,
         ..
     } = death;
+    let host = host.as_deref();
     let slave = slave.map_or_else(|| "-".to_owned(), |slave| short(&slave));
     let build = build.as_deref().unwrap_or("-");
     if death.ending.is_well() {
-        info!(slave, build, slot, pid, how = death.how(), "slave ended");
+        info!(
+            slave,
+            build,
+            slot,
+            host,
+            pid,
+            how = death.how(),
+            "slave ended"
+        );
     } else {
-        warn!(slave, build, slot, pid, how = death.told(), "slave ended");
+        warn!(
+            slave,
+            build,
+            slot,
+            host,
+            pid,
+            how = death.told(),
+            "slave ended"
+        );
     }
 }
 
@@ -307,6 +334,7 @@ mod tests {
             slot: "main".to_owned(),
             build: "v1".to_owned(),
             pid: 7,
+            host: None,
         }
     }
 

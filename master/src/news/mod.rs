@@ -221,6 +221,7 @@ mod tests {
                 slot: "main".to_owned(),
                 build: "v1".to_owned(),
                 pid: 7,
+                host: None,
             };
             let expected = json!({
                 "type": "slave_gone", "at_us": 0, "slave": "00000000000000000000000000000001",
@@ -238,6 +239,7 @@ mod tests {
             slot: "main".to_owned(),
             build: None,
             pid: 7,
+            host: None,
             ending: EndedBy::Code(1),
             lived: Some(Duration::from_secs(3)),
             last_lines: vec!["last".to_owned()],

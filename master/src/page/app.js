@@ -15,6 +15,7 @@ import { buildsOf, showHistory, takeDeploys } from "./history.js";
 import { ShardMap } from "./map.js";
 import { lookBack, note, showNews } from "./news.js";
 import { showKey, showShard, showSummary } from "./shards.js";
+import { showHosts } from "./hosts.js";
 import { showSinks } from "./sinks.js";
 import { showMaster } from "./master.js";
 import { readMemory, showDoctor, showSlaves, showTiles } from "./slaves.js";
@@ -55,6 +56,7 @@ function show() {
     showSlaves(fleet, memory);
     showDeaths(fleet);
     showClients(fleet.status);
+    showHosts(fleet.status);
     showSinks(fleet.status);
     showHistory(fleet);
     showKey(fleet, map.theme);

@@ -22,8 +22,10 @@ const STORIES = {
   session_lost: ({ shard, slave }) => ["bad", `Discord ended the session of shard ${shard} at slave ${short(slave)}: a span of its events is lost`],
   state_lost: ({ shard, slave }) => ["bad", `The state of shard ${shard} was lost: slave ${short(slave)} asks for a new session`],
   event_given_up: ({ shard, sequence, kind, guild }) => ["bad", `Event ${sequence} (${kind ?? "of an unknown type"}, guild ${guild ?? "unknown"}) of shard ${shard} was given up: nobody finished it in time`],
-  slave_joined: ({ slave, build, slot, back }) => ["", `Slave ${short(slave)} (build ${build}) ${back ? "is back" : "joined"} in slot ${slot}`],
+  slave_joined: ({ slave, build, slot, back, host }) => ["", `Slave ${short(slave)} (build ${build}) ${back ? "is back" : "joined"} in slot ${slot}${host ? `, host ${host}` : ""}`],
   slave_gone: ({ slave, dead, evidence }) => ["", `Slave ${short(slave)} ${dead ? `is dead${DEAD_BY[evidence] ?? ""}` : "is not connected any more"}`],
+  agent_joined: ({ host, program }) => ["", `The agent of host ${host} (version ${program}) joined`],
+  agent_gone: ({ host }) => ["bad", `The agent of host ${host} is away: nothing can be started there`],
   // One that was told to leave ends well.
   slave_ended: ({ slot, build, pid, ending, lived_ms: lived }) => [ending === "exit code 0" ? "" : "bad", `Slot ${slot}: ${build ? `build ${build}, process ${pid}` : `process ${pid}, before it joined`}: ${ending}${lived == null ? "" : ` after ${span(lived)}`}`],
   fenced: ({ slave }) => ["busy", `Slave ${short(slave)} is dead by the operator's word`],

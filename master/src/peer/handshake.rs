@@ -4,10 +4,10 @@
 use std::{fmt::Display, future::Future, time::Duration};
 
 use baton_protocol::{
-    Connection, ConnectionError, DecodeError, Trust, Version,
+    Connection, ConnectionError, DecodeError, Frame, Term, Trust, Version,
     auth::{self, NONCE, Secret},
     handshake::{ToMaster, ToSlave},
-    message::{Hello, MAX_NAME, Refused, RefusedReason, Report, Welcome},
+    message::{Hello, MAX_NAME, Refused, RefusedReason, Report, Welcome, agent::is_host_name},
 };
 use tokio::time::timeout;
 use tracing::warn;
@@ -60,11 +60,12 @@ impl From<ConnectionError> for Dismissed {
 
 pub(super) async fn handshake(
     connection: &mut Connection,
+    first: Frame,
     origin: Origin,
     stranger: &Place,
     context: &Context,
 ) -> Result<Entrant, Dismissed> {
-    let mut hello = within(HELLO_DEADLINE, "hello", hello(connection)).await?;
+    let mut hello = hello(first)?;
     other_build::hears(&mut hello);
     hello.make_readable();
     if let Some(post) = &context.post
@@ -157,10 +158,13 @@ pub(super) async fn handshake(
     })
 }
 
-async fn hello(connection: &mut Connection) -> Result<Box<Hello>, Dismissed> {
-    let Some(frame) = connection.recv().await? else {
-        return Err(Dismissed::Ended);
-    };
+/// The first frame of a connection, which says who dials.
+pub(super) async fn first(connection: &mut Connection) -> Result<Frame, Dismissed> {
+    let first = async { connection.recv().await?.ok_or(Dismissed::Ended) };
+    within(HELLO_DEADLINE, "hello", first).await
+}
+
+fn hello(frame: Frame) -> Result<Box<Hello>, Dismissed> {
     match ToMaster::from_frame(frame) {
         Ok(ToMaster::Hello { hello, .. }) => Ok(hello),
         Ok(ToMaster::Proof(_) | ToMaster::Report(_)) => Err(out_of_place("hello")),
@@ -198,12 +202,23 @@ fn check(hello: &Hello, context: &Context) -> Result<Version, Dismissed> {
             format!("a nonce has {NONCE} bytes, not {}", hello.nonce.len()),
         );
     }
-    let (known, term) = (hello.term, context.term);
+    if !hello.host.is_empty() && !is_host_name(&hello.host) {
+        return refuse(
+            RefusedReason::Other,
+            format!("{:?} is no name of a host", hello.host),
+        );
+    }
+    of_fleet("slave", hello.term, context.term)?;
+    Ok(version)
+}
+
+/// Whether it follows no other fleet, and no later master.
+pub(super) fn of_fleet(who: &str, known: Term, term: Term) -> Result<(), Dismissed> {
     if known.counter > 0 && known.fleet != term.fleet {
         return refuse(
             RefusedReason::Fleet,
             format!(
-                "the slave belongs to fleet {:.8}, this is {:.8}",
+                "the {who} belongs to fleet {:.8}, this is {:.8}",
                 known.fleet, term.fleet
             ),
         );
@@ -211,10 +226,10 @@ fn check(hello: &Hello, context: &Context) -> Result<Version, Dismissed> {
     if known.counter > term.counter {
         return refuse(
             RefusedReason::Fleet,
-            format!("the slave has seen term {known}, this master is {term}"),
+            format!("the {who} has seen term {known}, this master is {term}"),
         );
     }
-    Ok(version)
+    Ok(())
 }
 
 async fn reports(connection: &mut Connection, first: Option<Report>) -> Result<Report, Dismissed> {
@@ -249,7 +264,7 @@ async fn reports(connection: &mut Connection, first: Option<Report>) -> Result<R
 }
 
 /// How a peer is described that closed when it was due to speak.
-const CLOSED: &str = "the peer closed inside the handshake";
+pub(super) const CLOSED: &str = "the peer closed inside the handshake";
 
 async fn message(connection: &mut Connection) -> Result<ToMaster, Dismissed> {
     let Some(frame) = connection.recv().await? else {
@@ -258,7 +273,7 @@ async fn message(connection: &mut Connection) -> Result<ToMaster, Dismissed> {
     ToMaster::from_frame(frame).map_err(|error| Dismissed::Garbage(error.to_string()))
 }
 
-async fn within<T>(
+pub(super) async fn within<T>(
     deadline: Duration,
     what: &str,
     step: impl Future<Output = Result<T, Dismissed>>,
@@ -272,13 +287,13 @@ async fn within<T>(
     }
 }
 
-fn refuse<T>(reason: RefusedReason, detail: impl Into<String>) -> Result<T, Dismissed> {
+pub(super) fn refuse<T>(reason: RefusedReason, detail: impl Into<String>) -> Result<T, Dismissed> {
     Err(Dismissed::Refused(Refused {
         reason,
         detail: detail.into(),
     }))
 }
 
-fn out_of_place(awaited: impl Display) -> Dismissed {
+pub(super) fn out_of_place(awaited: impl Display) -> Dismissed {
     Dismissed::Garbage(format!("another message where the {awaited} was due"))
 }

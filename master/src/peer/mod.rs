@@ -1,4 +1,5 @@
-//! One connection of one slave: a task that reads and a task that writes.
+//! One connection of one slave, or of one agent ([`agents`]): a task that reads and a task that
+//! writes.
 //!
 //! ```text
 //! stranger --hello, proof, reports--> joined --end of the socket, cut--> left
@@ -10,6 +11,7 @@
 //! connection. The driver never waits for a peer: a peer that takes nothing
 //! loses its connection.
 
+mod agents;
 mod context;
 mod handshake;
 mod pings;
@@ -23,7 +25,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use baton_protocol::{
     Connection, ConnectionError, DecodeError, Frame, SlaveId, ToMaster, ToSlave,
     connection::{Receiver, Sender},
-    message::{Ping, Refused, RefusedReason},
+    message::{Ping, Refused, RefusedReason, event},
 };
 use futures_util::FutureExt;
 use tokio::{
@@ -53,10 +55,22 @@ where
 {
     let id = LinkId(context.counters.connections.add());
     let mut connection = Connection::new(socket);
+    let first = tokio::select! {
+        () = context.closing.cancelled() => return,
+        () = stranger.lost() => return,
+        first = handshake::first(&mut connection) => first,
+    };
+    let first = match first {
+        Ok(first) if first.id == event::AGENT_HELLO => {
+            return agents::serve(context, connection, first, origin, stranger, id).await;
+        }
+        Ok(first) => first,
+        Err(dismissed) => return dismiss(&context, connection, origin, dismissed).await,
+    };
     let entrant = tokio::select! {
         () = context.closing.cancelled() => return,
         () = stranger.lost() => return,
-        entrant = handshake::handshake(&mut connection, origin, &stranger, &context) => entrant,
+        entrant = handshake::handshake(&mut connection, first, origin, &stranger, &context) => entrant,
     };
     let entrant = match entrant {
         Ok(entrant) => entrant,
@@ -122,7 +136,7 @@ async fn dismiss(
             context.counters.refused.add();
             // Slaves dial a standby master again and again.
             if refused.reason != RefusedReason::NotLeading && context.hush.refused.lets() {
-                warn!(?origin, detail = %refused.detail, "slave refused");
+                warn!(?origin, detail = %refused.detail, "refused");
             }
             let farewell = async {
                 connection

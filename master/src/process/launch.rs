@@ -1,7 +1,6 @@
 //! Starts slaves so that they outlive the master.
 
 use std::{
-    collections::BTreeMap,
     fs, io,
     net::TcpListener,
     os::{
@@ -17,7 +16,7 @@ use baton_core::event::EndedBy;
 use baton_protocol::{
     DeployId, LaunchId,
     auth::{SECRET_VARIABLE, Secret},
-    message::Role,
+    message::{Role, agent::Launch},
 };
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use tokio::process::Command;
@@ -27,11 +26,12 @@ use super::{
     output::{BEHIND, Output, Outputs},
     passed::Listeners,
 };
-use crate::config::{DEFAULT_API_URL, Slot, TOKEN_VARIABLE, check_command, token_in};
+use crate::config::{Slot, TOKEN_VARIABLE, check_command, token_in};
 
 /// What a launched slave finds in its environment.
 pub mod variable {
-    /// Where the master is: `unix:` and the path of its socket.
+    /// Where the master is: `unix:` and the path of its socket, or the addresses at which an
+    /// agent finds it.
     pub const MASTER: &str = "BATON_MASTER";
     /// The slot that the slave fills.
     pub const SLOT: &str = "BATON_SLOT";
@@ -41,9 +41,11 @@ pub mod variable {
     pub const DEPLOY: &str = "BATON_DEPLOY";
     /// Which launch this is: the slave says it in its hello.
     pub const LAUNCH: &str = "BATON_LAUNCH";
+    /// The host whose agent launched it: the slave says it in its hello.
+    pub const HOST: &str = "BATON_HOST";
     /// Where HTTP for Discord goes, if it is not Discord.
     pub const API_URL: &str = "BATON_API_URL";
-    /// The master's runtime directory.
+    /// The runtime directory of the master, or of the agent.
     pub const RUNTIME_DIR: &str = "BATON_RUNTIME_DIR";
     /// Set where standard error is a file that the master copies: so many bytes of it
     /// are kept at most while no master does. Slaves see to that themselves.
@@ -61,25 +63,6 @@ pub mod variable {
     ];
 }
 
-/// Knows each slot's command and what its slaves need.
-#[derive(Debug)]
-pub struct Launcher {
-    runtime_dir: PathBuf,
-    slave_socket: PathBuf,
-    secret: Secret,
-    /// What stands for Discord's own; `None`: nothing does.
-    api_url: Option<String>,
-    slots: BTreeMap<String, Slot>,
-    /// What each slot's command was before the present one.
-    before: BTreeMap<String, Vec<String>>,
-    /// The file that slaves get the bot's token from.
-    token_file: Option<PathBuf>,
-    /// Where slaves write whose slot has no `log`; `None`: where the master does.
-    outputs: Option<Outputs>,
-    /// The sockets that are passed on; `None`: none are.
-    listeners: Option<Arc<Listeners>>,
-}
-
 /// A process that was launched.
 #[derive(Debug)]
 pub struct Child {
@@ -88,178 +71,96 @@ pub struct Child {
     output: Option<Output>,
 }
 
-impl Launcher {
-    /// `commands` are what deploys brought: they win over the configured ones.
-    #[must_use]
-    pub fn new(
-        runtime_dir: &Path,
-        slave_socket: &Path,
-        secret: Secret,
-        slots: &[Slot],
-        mut commands: BTreeMap<String, Vec<String>>,
-    ) -> Self {
-        let slots = slots
-            .iter()
-            .cloned()
-            .map(|mut slot| {
-                slot.command = commands.remove(&slot.name).or(slot.command);
-                (slot.name.clone(), slot)
-            })
-            .collect();
-        Self {
-            runtime_dir: runtime_dir.to_owned(),
-            slave_socket: slave_socket.to_owned(),
-            secret,
-            api_url: None,
-            slots,
-            before: BTreeMap::new(),
-            token_file: None,
-            outputs: None,
-            listeners: None,
-        }
-    }
-
-    /// From now on slaves of slots with a `listen` get its socket.
-    pub fn pass_on(&mut self, listeners: Arc<Listeners>) {
-        self.listeners = Some(listeners);
-    }
-
-    /// From now on slaves get the bot's token from this file, as it is when they are
-    /// launched.
-    pub fn take_token_from(&mut self, file: Option<PathBuf>) {
-        self.token_file = file;
-    }
-
-    /// From now on slaves learn where HTTP for Discord goes. A slot's own `env` wins.
-    #[must_use]
-    pub fn with_api_url(mut self, url: &str) -> Self {
-        self.api_url = (url != DEFAULT_API_URL).then(|| url.to_owned());
-        self
-    }
-
-    /// From now on slaves whose slot has no `log` write there, and not where the
-    /// master does.
-    pub fn write_to(&mut self, outputs: Outputs) {
-        self.outputs = Some(outputs);
-    }
-
-    /// Where the processes of a group write that was launched into this slot, maybe by
-    /// an earlier master.
-    #[must_use]
-    pub fn output_of(&self, slot: &str, leader: u32) -> Option<Output> {
-        match self.slots.get(slot).and_then(|place| place.log.as_deref()) {
-            Some(log) => Some(Output::of_file(log)),
-            None => Some(self.outputs.as_ref()?.of_group(leader)),
-        }
-    }
-
-    /// What each slot's command was before the present one.
-    pub fn remember_before(&mut self, before: BTreeMap<String, Vec<String>>) {
-        self.before = before;
-    }
-
-    /// A deploy brought this command: it fills the slot from now on.
-    pub fn remember(&mut self, slot: &str, command: &[String]) {
-        let Some(place) = self.slots.get_mut(slot) else {
-            return;
-        };
-        let now = Some(command.to_vec());
-        if place.command != now
-            && let Some(before) = std::mem::replace(&mut place.command, now)
-        {
-            self.before.insert(slot.to_owned(), before);
-        }
-    }
-
-    /// The slot's command; `None`: it has none.
-    #[must_use]
-    pub fn present(&self, slot: &str) -> Option<&[String]> {
-        self.slots.get(slot)?.command.as_deref()
-    }
-
-    /// What the slot's command was before the present one; `None`: it has had one only.
-    #[must_use]
-    pub fn former(&self, slot: &str) -> Option<&[String]> {
-        self.before.get(slot).map(Vec::as_slice)
-    }
-
-    /// What the slot's command was before the present one.
-    ///
-    /// # Errors
-    /// One line for a person: no such slot, or it has had one command only.
-    pub fn before(&self, slot: &str) -> Result<Vec<String>, String> {
-        if !self.slots.contains_key(slot) {
-            return Err(format!("this fleet has no slot {slot:?}"));
-        }
-        self.before.get(slot).cloned().ok_or_else(|| {
-            format!(
-                "slot {slot:?} has had no other command before: name the build to go back to with \
-                 baton-master deploy -- COMMAND, or start its slave yourself"
-            )
-        })
-    }
-
-    /// What is started when this slot is filled: nothing is looked at yet.
-    ///
-    /// # Errors
-    /// One line for a person: no such slot, or no command.
-    pub fn plan(
-        &self,
-        slot: &str,
-        role: Role,
-        command: Option<&[String]>,
-        deploy: Option<DeployId>,
-        launch: LaunchId,
-    ) -> Result<Plan, String> {
-        let Some(place) = self.slots.get(slot) else {
-            return Err(format!("there is no slot `{slot}`"));
-        };
-        let Some(command) = command.or(place.command.as_deref()) else {
-            return Err(format!(
-                "slot `{slot}` has no command; configure one, or name it with the deploy"
-            ));
-        };
-        let mut master = std::ffi::OsString::from("unix:");
-        master.push(&self.slave_socket);
-        Ok(Plan {
-            slot: place.clone(),
-            command: command.to_vec(),
-            role,
-            deploy,
-            launch,
-            master,
-            runtime_dir: self.runtime_dir.clone(),
-            secret: self.secret.clone(),
-            api_url: self.api_url.clone(),
-            token_file: self.token_file.clone(),
-            outputs: self.outputs.clone(),
-            listeners: self.listeners.clone(),
-        })
-    }
-}
-
 /// A process that is to be launched.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    slot: Slot,
-    command: Vec<String>,
-    role: Role,
-    deploy: Option<DeployId>,
-    launch: LaunchId,
-    master: std::ffi::OsString,
-    runtime_dir: PathBuf,
-    secret: Secret,
-    api_url: Option<String>,
-    token_file: Option<PathBuf>,
-    outputs: Option<Outputs>,
-    listeners: Option<Arc<Listeners>>,
+    pub(super) slot: Slot,
+    pub(super) command: Vec<String>,
+    pub(super) role: Role,
+    pub(super) deploy: Option<DeployId>,
+    pub(super) launch: LaunchId,
+    pub(super) master: std::ffi::OsString,
+    pub(super) runtime_dir: PathBuf,
+    pub(super) secret: Secret,
+    pub(super) api_url: Option<String>,
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) outputs: Option<Outputs>,
+    pub(super) listeners: Option<Arc<Listeners>>,
+    /// The host whose agent launches it; `None`: the master does.
+    pub(super) host: Option<String>,
 }
 
 /// What gives a socket to a program as a service manager does: it comes as standard input,
 /// and goes on as the descriptor 3. `LISTEN_PID` is only known in the process itself.
 const PASS_ON: &str = r#"LISTEN_PID=$$; export LISTEN_PID; exec "$@" 3<&0 </dev/null"#;
 
+/// What every slave gets that the agent of a host launches.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// The name of the host.
+    pub host: String,
+    /// Where the masters are.
+    pub masters: String,
+    /// The agent's runtime directory.
+    pub runtime_dir: PathBuf,
+    /// The fleet's secret.
+    pub secret: Secret,
+    /// The file with the bot's token; `None`: it is in the agent's environment.
+    pub token_file: Option<PathBuf>,
+    /// Where slaves write whose slot has no `log`.
+    pub outputs: Option<Outputs>,
+    /// The sockets that are passed on.
+    pub listeners: Arc<Listeners>,
+}
+
 impl Plan {
+    /// What an agent was told to launch.
+    ///
+    /// # Errors
+    /// One line for a person: the order cannot be understood.
+    pub fn ordered(order: Launch, common: &Common) -> Result<Self, String> {
+        let Launch {
+            launch,
+            slot: name,
+            role,
+            deploy,
+            command,
+            env,
+            log,
+            listen,
+            api_url,
+        } = order;
+        let address = |text: &str| {
+            let address = text.parse();
+            address.map_err(|_| format!("listen: `{text}` is not an address with a port"))
+        };
+        let listen = (!listen.is_empty()).then(|| address(&listen)).transpose()?;
+        let slot = Slot {
+            name,
+            command: None,
+            shards: None,
+            env,
+            log: (!log.is_empty()).then(|| log.into()),
+            listen,
+            host: Some(common.host.clone()),
+        };
+        Ok(Self {
+            slot,
+            command,
+            role,
+            deploy: Some(deploy).filter(|deploy| *deploy != DeployId(0)),
+            launch,
+            master: common.masters.clone().into(),
+            runtime_dir: common.runtime_dir.clone(),
+            secret: common.secret.clone(),
+            api_url: Some(api_url).filter(|url| !url.is_empty()),
+            token_file: common.token_file.clone(),
+            outputs: common.outputs.clone(),
+            listeners: Some(Arc::clone(&common.listeners)),
+            host: Some(common.host.clone()),
+        })
+    }
+
     /// Starts it in a process group of its own, so that neither a terminal
     /// nor the master's end reaches it. Waits for the disks of its program, its token and
     /// its log, so it has a thread to itself: one that hangs holds up this launch and
@@ -330,6 +231,7 @@ impl Plan {
             .env_remove(variable::OUTPUT)
             .env_remove(variable::DEPLOY)
             .env_remove(variable::LAUNCH)
+            .env_remove(variable::HOST)
             .stdin(Stdio::null())
             .process_group(0);
         if let Some(listener) = passed {
@@ -342,6 +244,9 @@ impl Plan {
         }
         if let Some(deploy) = self.deploy {
             child.env(variable::DEPLOY, deploy.to_string());
+        }
+        if let Some(host) = &self.host {
+            child.env(variable::HOST, host);
         }
         if self.launch.is_said() {
             child.env(variable::LAUNCH, self.launch.to_string());

@@ -3,6 +3,7 @@
 
 mod hidden;
 mod launch;
+mod launcher;
 mod named;
 mod output;
 mod passed;
@@ -14,10 +15,11 @@ mod watch;
 #[cfg(test)]
 pub(crate) use self::hidden::tests::hide;
 pub use self::{
-    launch::{Child, Launcher, Plan, group_of, is_of_launch, kill_group, variable},
+    launch::{Child, Common, Plan, group_of, is_of_launch, kill_group, variable},
+    launcher::Launcher,
     named::{Dialled, may_be},
     output::{Output, Outputs, UNHEARD},
     passed::Listeners,
-    turn::keep_small,
+    turn::{keep_small, keep_these_small},
     watch::{Watch, WatchError, lived, pid_of_ours},
 };

@@ -143,7 +143,8 @@ impl Outputs {
 
 impl Output {
     /// Of a file that others may have written to as well.
-    pub(super) fn of_file(path: &Path) -> Self {
+    #[must_use]
+    pub fn of_file(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
             from: 0,

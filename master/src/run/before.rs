@@ -72,8 +72,13 @@ pub(super) async fn known(
         () = signals.leave() => return Ok(None),
     };
     config.check_shards(shard_count)?;
-    let (watches, unseen, mut recovered) =
-        living(&opened.journal, opened.recovered, opened.boot.as_deref()).await?;
+    let (watches, unseen, mut recovered) = living(
+        config,
+        &opened.journal,
+        opened.recovered,
+        opened.boot.as_deref(),
+    )
+    .await?;
     recovered.launches =
         LaunchId::random().map_err(|error| Error::Failed(format!("no random numbers: {error}")))?;
     let other_secret = opened.term.fleet != home.fleet;
@@ -147,6 +152,7 @@ type Living = (
 /// Slaves that the journal knew: those alive are watched, those dead forgotten, and
 /// those of whom neither is known stay. `boot` is the one of the master before.
 async fn living(
+    config: &Config,
     journal: &Journal,
     mut recovered: Recovered,
     boot: Option<&str>,
@@ -155,6 +161,10 @@ async fn living(
     let mut unseen = BTreeMap::new();
     let mut dead = Vec::new();
     for (slave, hello) in &recovered.slaves {
+        if config.is_elsewhere(hello) {
+            // The agent of its host says so, when it is here.
+            continue;
+        }
         match Watch::open_again(&hello.process, boot) {
             Ok(watch) => {
                 watches.insert(*slave, watch);

@@ -47,7 +47,8 @@ impl Place {
             Some(Lock::take(&config.data_dir)?)
         };
         let slots = config.slots.iter();
-        let slots: Vec<_> = slots.filter_map(|slot| slot.listen).collect();
+        let here = slots.filter(|slot| slot.host.is_none());
+        let slots: Vec<_> = here.filter_map(|slot| slot.listen).collect();
         let passed = service::Sockets::take(config.listen, &dir.slave_socket(), &slots)?;
         let tcp = match passed.tcp {
             Some(tcp) => tcp,

@@ -1,6 +1,6 @@
 //! What the driver, the connections and the operators of one master share.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use baton_core::event::{DeployOrder, LastDeploy};
 use baton_protocol::auth::Secret;
@@ -43,6 +43,8 @@ impl Default for OperatorPlaces {
 pub(super) struct Shared {
     pub(super) context: Arc<Context>,
     pub(super) history: Arc<History>,
+    /// Slots whose slaves the agents of other hosts start.
+    elsewhere: Arc<BTreeSet<String>>,
     pub(super) kept: Kept,
     /// When set, everything ends.
     pub(super) closing: CancellationToken,
@@ -85,9 +87,12 @@ impl Shared {
                 history.remembers(last, since.unwrap_or(0));
             }
         }
+        let elsewhere = config.slots.iter().filter(|slot| slot.host.is_some());
+        let elsewhere = elsewhere.map(|slot| slot.name.clone());
         Self {
             context: Arc::new(context),
             history: Arc::new(history),
+            elsewhere: Arc::new(elsewhere.collect()),
             kept: Kept::new(known.other_secret),
             closing,
             news: broadcast::channel(STREAM).0,
@@ -108,6 +113,7 @@ impl Shared {
             peers: Arc::clone(&self.context),
             history: Arc::clone(&self.history),
             defaults,
+            elsewhere: Arc::clone(&self.elsewhere),
             facts,
             started: Instant::now(),
             doors: vec![

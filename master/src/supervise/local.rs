@@ -107,6 +107,7 @@ impl Local {
             slot: slot.clone(),
             build: joined.map(|joined| joined.build.clone()),
             pid,
+            host: None,
             ending: match (doomed, ending) {
                 (Some(why), EndedBy::Signal(KILL)) => EndedBy::Killed(why),
                 (Some(_) | None, ending) => ending,
@@ -173,6 +174,7 @@ impl Local {
             slot: hello.slot.clone(),
             build: Some(hello.build.clone()),
             pid: hello.process.pid,
+            host: None,
             ending,
             lived: lived(&hello.process),
             last_lines: vec![UNHEARD.to_owned()],

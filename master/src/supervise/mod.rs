@@ -3,8 +3,10 @@
 //! ```text
 //!            launch, give up, kill                       ┌──▶ Launches   what it starts
 //!  driver ───────────────────────────▶ Supervisor ──▶ Local ──▶ Watches    whose end it is told
-//!    ▲                                                   │
-//!    └──── Notice: Started, Exited, Died, Seen, Ended ◀──┘ (tasks)
+//!    ▲                                     │             │
+//!    ├──── Notice: Started, Exited, Died, Seen, Ended ◀──┘ (tasks)
+//!    │                                     └──▶ Remote, one for each other host ──▶ its agent
+//!    └──── Notice: Agent ◀───────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! It decides nothing: what a process did goes back as an input for the core, which the
@@ -13,8 +15,10 @@
 //! [`Hand`] does.
 
 mod hand;
+mod hosts;
 mod launches;
 mod local;
+mod remote;
 #[cfg(test)]
 mod tests;
 mod watches;
@@ -25,8 +29,12 @@ use baton_core::event::{EndedBy, Input};
 use baton_protocol::{ProcessIdentity, SlaveId, message::Hello};
 use tokio::{sync::mpsc, time::Instant};
 
-use self::{hand::Hand, local::Local};
-pub(crate) use self::{launches::LaunchOrder, local::Exit};
+use self::{hand::Hand, hosts::Hosts, local::Local};
+pub(crate) use self::{
+    hosts::{Missing, Word},
+    launches::LaunchOrder,
+    local::Exit,
+};
 use crate::{
     notice::Notice,
     process::{Child, Launcher, Watch},
@@ -42,6 +50,10 @@ pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(crate) struct Supervisor {
     launcher: Launcher,
     local: Local,
+    /// The hands on other hosts.
+    hosts: Hosts,
+    /// An agent may be away for so long before an operator hears of it.
+    patience: Duration,
     /// Dead slaves whose connection is not read to its end yet, and when the
     /// core hears of it anyway.
     dying: BTreeMap<SlaveId, Instant>,
@@ -49,22 +61,43 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     /// Of a fleet none of whose processes is known yet.
-    pub(crate) fn new(launcher: Launcher, notices: mpsc::Sender<Notice>) -> Self {
+    pub(crate) fn new(
+        launcher: Launcher,
+        patience: Duration,
+        notices: mpsc::Sender<Notice>,
+    ) -> Self {
+        let named = launcher.hosts().map(|(host, _)| host.to_owned());
         Self {
-            launcher,
+            hosts: Hosts::new(named.collect(), notices.clone()),
             local: Local::new(notices),
+            launcher,
+            patience,
             dying: BTreeMap::new(),
         }
     }
 
     /// Whose hand a slave's process is in.
-    fn hand(&self, _slave: SlaveId) -> &dyn Hand {
-        &self.local
+    fn hand(&self, slave: SlaveId) -> &dyn Hand {
+        match self.hosts.hand(slave) {
+            Some(remote) => remote,
+            None => &self.local,
+        }
     }
 
     /// The same, to do something.
-    fn hand_mut(&mut self, _slave: SlaveId) -> &mut dyn Hand {
-        &mut self.local
+    fn hand_mut(&mut self, slave: SlaveId) -> &mut dyn Hand {
+        match self.hosts.hand_mut(slave) {
+            Some(remote) => remote,
+            None => &mut self.local,
+        }
+    }
+
+    /// The host whose agent sees to this slave's process: the one that it says, or that of
+    /// its slot. `None`: this master does.
+    fn host_of(&self, hello: &Hello) -> Option<String> {
+        let said = Some(hello.host.as_str()).filter(|host| !host.is_empty());
+        let host = said.or_else(|| self.launcher.host_of(&hello.slot));
+        host.map(str::to_owned)
     }
 
     // ---- commands ------------------------------------------------------------
@@ -96,12 +129,19 @@ impl Supervisor {
 
     /// Starts a process into a slot: [`Hand::launch`].
     pub(crate) fn launch(&mut self, slot: String, order: LaunchOrder) -> Option<Input> {
-        self.local.launch(&self.launcher, slot, order)
+        let host = self.launcher.host_of(&slot).map(str::to_owned);
+        match host {
+            Some(host) => self.hosts.at(&host).launch(&self.launcher, slot, order),
+            None => self.local.launch(&self.launcher, slot, order),
+        }
     }
 
     /// Nobody waits for what is launched into a slot any more.
     pub(crate) fn give_up(&mut self, slot: &str) {
-        self.local.give_up(slot);
+        match self.launcher.host_of(slot).map(str::to_owned) {
+            Some(host) => self.hosts.at(&host).give_up(slot),
+            None => self.local.give_up(slot),
+        }
     }
 
     /// A process of this host is there, or is not: what the core hears of it.
@@ -111,6 +151,19 @@ impl Supervisor {
         started: Result<(u32, Child), String>,
     ) -> Option<Input> {
         self.local.started(&self.launcher, slot, started)
+    }
+
+    /// A slave is known from the journal. One of another host its agent is asked about as
+    /// soon as it is here; whether it is of another host.
+    pub(crate) fn expect(&mut self, hello: &Hello) -> bool {
+        let Some(host) = self.host_of(hello) else {
+            return false;
+        };
+        let remote = self.hosts.meets(&host, hello.slave);
+        let process = &hello.process;
+        remote.meet(hello.slave, process, None, &|_| true);
+        remote.recognise(&mut hello.clone());
+        true
     }
 
     /// A slave says hello, or had said it before it was known what was launched:
@@ -160,12 +213,19 @@ impl Supervisor {
     /// from now on and was not before.
     pub(crate) fn meet(
         &mut self,
-        slave: SlaveId,
-        process: &ProcessIdentity,
+        hello: &Hello,
         watch: Option<Watch>,
         is_known: impl Fn(SlaveId) -> bool,
     ) -> bool {
-        self.hand_mut(slave).meet(slave, process, watch, &is_known)
+        let (slave, process) = (hello.slave, &hello.process);
+        self.hosts.keep(|known| known == slave || is_known(known));
+        match self.host_of(hello) {
+            Some(host) => {
+                let remote = self.hosts.meets(&host, slave);
+                remote.meet(slave, process, watch, &is_known)
+            }
+            None => self.local.meet(slave, process, watch, &is_known),
+        }
     }
 
     /// Looks again and again at a process that could not be seen, until it can, or until
@@ -199,13 +259,17 @@ impl Supervisor {
     /// Of one that it did launch, `Exited` tells, before this or after. `hello`: as it
     /// introduced itself; `None`: nobody knows it.
     pub(crate) fn tell_death(&mut self, slave: SlaveId, hello: Option<&Hello>) {
-        self.local.tell_death(&self.launcher, slave, hello);
+        match self.hosts.hand_mut(slave) {
+            Some(remote) => remote.tell_death(&self.launcher, slave, hello),
+            None => self.local.tell_death(&self.launcher, slave, hello),
+        }
     }
 
     /// Nothing of this slave's process is its any more: nobody is told its end, and it is
     /// not killed for what another one does.
     pub(crate) fn forget(&mut self, slave: SlaveId) {
         self.hand_mut(slave).forget(slave);
+        self.hosts.forget(slave);
         self.dying.remove(&slave);
     }
 
@@ -230,9 +294,11 @@ impl Supervisor {
         Some(slave)
     }
 
-    /// When the next one is overdue.
+    /// When the next one is overdue, or an agent has been away for too long.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.dying.values().min().copied()
+        let dying = self.dying.values().min().copied();
+        let missing = self.hosts.deadline(self.patience);
+        dying.into_iter().chain(missing).min()
     }
 }
 

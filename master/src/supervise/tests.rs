@@ -30,7 +30,7 @@ async fn a_slave_that_dies_before_its_launch_is_known_is_told_once_and_with_its_
         std::slice::from_ref(&slot),
         BTreeMap::new(),
     );
-    let mut supervisor = Supervisor::new(launcher, sender);
+    let mut supervisor = Supervisor::new(launcher, Duration::ZERO, sender);
     let launch = LaunchId(7);
     let order = LaunchOrder {
         role: Role::Relaunch,

@@ -60,6 +60,22 @@ pub(super) fn slave_command(
     Ok(command)
 }
 
+/// The command of the slaves of a host. Processes of two hosts may have one number, so the
+/// host's goes before it in the name of the sink.
+pub(super) fn host_command(
+    folder: &Path,
+    discord: &Discord,
+    options: &FleetOptions,
+    (host, number): (&str, u32),
+    build: &str,
+) -> Result<Vec<String>> {
+    let build = format!("{host}-{build}");
+    let mut command = slave_command(folder, discord, options, &build)?;
+    let sink = format!("file:{}/sinks/{}00%p.jsonl", folder.display(), number + 1);
+    command.extend(["--sink".to_owned(), sink]);
+    Ok(command)
+}
+
 /// While this file is in a fleet's folder, a master counts the passes of its
 /// point.
 pub(super) const ARMED: &str = "armed";
@@ -192,6 +208,17 @@ pub(super) fn master_toml(
     limits.extend(options.special.limits.clone());
     for (name, limit) in limits {
         toml.push_str(&format!("{name} = {}\n", toml_value(&limit)));
+    }
+    for (number, host) in (0..).zip(&options.special.hosts) {
+        let hosts = u32::try_from(options.special.hosts.len()).unwrap_or(u32::MAX);
+        let shards = options.discord.shards;
+        let (first, next) = (shards * number / hosts, shards * (number + 1) / hosts);
+        let command = host_command(folder, discord, options, (host, number), "v1")?;
+        toml.push_str(&format!(
+            "[[slot]]\nname = \"{host}\"\nhost = \"{host}\"\nshards = [{first}, {last}]\n\
+             command = {command:?}\n",
+            last = next.saturating_sub(1),
+        ));
     }
     if options.launch {
         let command = slave_command(folder, discord, options, "v1")?;

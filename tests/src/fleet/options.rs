@@ -68,6 +68,9 @@ pub struct Special {
     pub data_apart: bool,
     /// Where the master answers operators over TCP.
     pub admin_listen: Option<String>,
+    /// Hosts with an agent each: a slot of each name instead of `main`, with as many shards
+    /// as the others.
+    pub hosts: Vec<&'static str>,
 }
 
 /// A master kills itself at a point of its own (`baton-master crash-points`).

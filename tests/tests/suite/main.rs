@@ -6,6 +6,7 @@ mod configuration;
 mod deploy;
 mod docs;
 mod fleet;
+mod hosts;
 mod packages;
 mod proxy;
 mod services;

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Every file that an installation for systemd has, with its mode.
-const SYSTEMD: [(&str, u32); 15] = [
+const SYSTEMD: [(&str, u32); 16] = [
     ("usr/local/bin/baton-master", 0o755),
     ("usr/local/bin/baton-slave", 0o755),
     ("usr/local/bin/baton-slave-unit", 0o755),
@@ -41,6 +41,7 @@ const SYSTEMD: [(&str, u32); 15] = [
     ("etc/baton/admin-token", 0o600),
     ("etc/systemd/system/baton-master.service", 0o644),
     ("etc/systemd/system/baton-master.socket", 0o644),
+    ("etc/systemd/system/baton-agent.service", 0o644),
     ("var/lib/baton", 0o700),
 ];
 
@@ -55,7 +56,11 @@ fn an_installation_is_whole_and_a_second_one_changes_nothing() {
     }
     assert!(said.contains("what is left to do"), "{said}");
     let units = PathBuf::from("scripts/packaging/systemd");
-    for unit in ["baton-master.service", "baton-master.socket"] {
+    for unit in [
+        "baton-master.service",
+        "baton-master.socket",
+        "baton-agent.service",
+    ] {
         let installed = host.read(&format!("etc/systemd/system/{unit}"));
         assert_eq!(
             installed,

@@ -116,6 +116,9 @@ impl Succession<'_> {
                 order.slot
             ));
         }
+        if let Some(reason) = place.cannot_start() {
+            return Err(reason);
+        }
         match place.owner {
             Some(owner) => self.deploy_possible(slot, owner, order.beside)?,
             None => self.deploy_possible_without_owner(slot, order.beside)?,

@@ -49,6 +49,13 @@ pub enum Input {
         /// Who.
         slave: SlaveId,
     },
+    /// The agent of a host came, or went away. At the start all of them are away.
+    Agent {
+        /// Of which host.
+        host: String,
+        /// Which of the two.
+        is: AgentIs,
+    },
     /// A launched process came up. Its slave says in its hello of which launch it is; one
     /// that does not is known by this process id.
     Launched {
@@ -164,6 +171,15 @@ pub enum Beside {
     Nothing,
     /// Those of other slots: they share the width and the replay budgets.
     Others,
+}
+
+/// Whether a host's agent carries out what it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentIs {
+    /// It is connected.
+    Here,
+    /// It is not: what is to be started there waits.
+    Away,
 }
 
 /// What is asked of the running deploy.

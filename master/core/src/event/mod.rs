@@ -18,7 +18,7 @@ pub(crate) use self::news::whole_millis;
 pub use self::{
     action::Action,
     entry::{Basis, Done, Durability, Entry, Hold, Identifies, LastDeploy},
-    input::{Beside, DeployOrder, IdentifyBudget, Input, Pause, RequestId},
+    input::{AgentIs, Beside, DeployOrder, IdentifyBudget, Input, Pause, RequestId},
     key::{Key, UnknownKey},
     news::{Death, EndedBy, Evidence, News},
     outcome::{DeployStep, Losses, MovePhase, Outcome, STOPPED},

@@ -114,6 +114,9 @@ pub enum News {
         slot: String,
         /// Whether it was known before.
         back: bool,
+        /// The host whose agent it is at; `None`, and then absent: the master's own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
     },
     /// A slave's connection ended, or its process did.
     SlaveGone {
@@ -130,10 +133,26 @@ pub enum News {
         build: String,
         /// Its process id.
         pid: u32,
+        /// See [`News::SlaveJoined`].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
     },
     /// A process that the master started or knew has ended: how, and what it said last.
     /// Told by the driver.
     SlaveEnded(Box<Death>),
+    /// The agent of a host connected: it carries out what is to be done there. Told by the
+    /// driver.
+    AgentJoined {
+        /// The name of its host.
+        host: String,
+        /// Version of its program.
+        program: String,
+    },
+    /// The connection of a host's agent ended. Its slaves may well go on. Told by the driver.
+    AgentGone {
+        /// The name of its host.
+        host: String,
+    },
     /// A shard serves outside a migration.
     ShardServing {
         /// The shard.
@@ -303,8 +322,11 @@ pub struct Death {
     pub slot: String,
     /// Its build, where it joined.
     pub build: Option<String>,
-    /// Its process id.
+    /// Its process id, at its host.
     pub pid: u32,
+    /// The host whose agent it was at; `None`, and then absent: the master's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// How it ended.
     #[serde(flatten)]
     pub ending: EndedBy,

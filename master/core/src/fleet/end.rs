@@ -185,6 +185,7 @@ impl Fleet {
                 slot: self.slots[slave.slot].name.clone(),
                 build: slave.hello.build.clone(),
                 pid: slave.hello.process.pid,
+                host: self.host_of(id),
             });
         }
     }

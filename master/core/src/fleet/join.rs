@@ -151,8 +151,10 @@ impl Fleet {
         let build = slave.hello.build.clone();
         let slot = self.slots[slave.slot].name.clone();
         out.send(id, ToSlave::Accepted(Accepted { shard_count }));
+        let host = self.host_of(id);
         out.tell(News::SlaveJoined {
             slave: id,
+            host,
             build,
             slot,
             back,

@@ -10,7 +10,7 @@
 use baton_protocol::{LaunchId, SlaveId, message::Role, text};
 
 use crate::{
-    event::{Action, News},
+    event::{Action, AgentIs, News},
     fleet::{Fleet, Launch, Presence, SlotId, Standing},
     out::Out,
     settings::Settings,
@@ -73,7 +73,7 @@ impl Fleet {
             } else if !out.runs(Timer::Slot(at)) {
                 out.start(Timer::Slot(at), rests);
             }
-        } else if slot.launches && !out.runs(Timer::Slot(at)) {
+        } else if slot.launches && !slot.agent_away && !out.runs(Timer::Slot(at)) {
             let wait = slot.contact(settings);
             out.start(Timer::Slot(at), wait);
         }
@@ -86,6 +86,10 @@ impl Fleet {
             return;
         }
         let slot = &mut self.slots[at];
+        if slot.agent_away && !mutant!("launched-without-agent") {
+            // Its return touches the slot. What was ordered before may join yet.
+            return;
+        }
         if slot.launch != Launch::Idle {
             slot.failed_launches = slot.failed_launches.saturating_add(1);
         }
@@ -152,6 +156,25 @@ impl Fleet {
 }
 
 impl Fleet {
+    /// The agent of a host came, or is away: what is to be started there waits meanwhile.
+    pub(crate) fn agent_is(&mut self, host: &str, is: AgentIs, out: &mut Out) {
+        for at in self.slots.ids() {
+            let slot = &mut self.slots[at];
+            if slot.host.as_deref() == Some(host) {
+                slot.agent_away = is == AgentIs::Away;
+                out.touch(at);
+            }
+        }
+    }
+
+    /// At which host a slave is; `None`: at the master's own, or at none that is known by
+    /// its name.
+    pub(crate) fn host_of(&self, id: SlaveId) -> Option<String> {
+        let slave = self.slaves.get(&id)?;
+        let said = Some(&slave.hello.host).filter(|host| !host.is_empty());
+        said.or(self.slots[slave.slot].host.as_ref()).cloned()
+    }
+
     /// Which slot waits for this launch, and as what.
     fn waits_for(&self, launch: LaunchId) -> Option<(SlotId, Role)> {
         let started = Launch::Started(launch);

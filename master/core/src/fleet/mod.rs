@@ -78,7 +78,9 @@ impl Fleet {
         for slot in &settings.slots {
             let id = fleet.slots.next_id();
             let (first, last) = slot.shards.map_or((0, last), |(a, b)| (a, b.min(last)));
-            let mut made = Slot::new(slot.name.clone(), Members { first, last }, slot.launches);
+            let members = Members { first, last };
+            let host = slot.host.clone();
+            let mut made = Slot::new(slot.name.clone(), members, slot.launches, host);
             for shard in made.members.iter() {
                 // A shard named by two slots belongs to the first.
                 if fleet.shards.add(shard, Shard::new(id, recovered.floor)) {

@@ -16,6 +16,10 @@ pub(crate) struct Slot {
     pub(crate) members: Members,
     pub(crate) size: usize,
     pub(crate) launches: bool,
+    /// The host whose agent starts its slaves; `None`: the master itself does.
+    pub(crate) host: Option<String>,
+    /// Whether nothing can be started into it: the agent of its host is away.
+    pub(crate) agent_away: bool,
     /// The slave that fills it. It may be away; only its death or its leaving
     /// empties the slot.
     pub(crate) owner: Option<SlaveId>,
@@ -69,12 +73,19 @@ impl Members {
 }
 
 impl Slot {
-    pub(crate) const fn new(name: String, members: Members, launches: bool) -> Self {
+    pub(crate) const fn new(
+        name: String,
+        members: Members,
+        launches: bool,
+        host: Option<String>,
+    ) -> Self {
         Self {
             name,
             members,
             size: 0,
             launches,
+            agent_away: host.is_some(),
+            host,
             owner: None,
             free: BTreeSet::new(),
             unknown: BTreeSet::new(),
@@ -92,6 +103,15 @@ impl Slot {
             },
             unwanted: BTreeSet::new(),
         }
+    }
+
+    /// Why nothing can be started into it; `None`: it can.
+    pub(crate) fn cannot_start(&self) -> Option<String> {
+        let host = self.host.as_ref().filter(|_| self.agent_away)?;
+        Some(format!(
+            "the agent of host {host:?} is not connected, so nothing can be started there: see to it \
+             (baton-master agent --host {host}), or wait until it is back"
+        ))
     }
 
     /// When a deploy was committed to it last, and what was usual before: of every slave

@@ -27,7 +27,7 @@ impl Fleet {
     /// no more.
     pub(crate) fn keep_standbys(&mut self, at: SlotId, settings: &Settings, out: &mut Out) {
         let slot = &self.slots[at];
-        if settings.standbys == 0 || !slot.launches {
+        if settings.standbys == 0 || !slot.launches || slot.agent_away {
             return;
         }
         let Some(owner) = slot.owner else {
@@ -72,7 +72,7 @@ impl Fleet {
             return;
         }
         let busy = slot.owner.is_none() || !slot.free.is_empty() || slot.launch != Launch::Idle;
-        if busy || !idle || out.saves.fail() {
+        if busy || slot.agent_away || !idle || out.saves.fail() {
             // What ends this touches the slot.
             return;
         }

@@ -23,6 +23,7 @@ mod failures;
 mod fencing;
 mod gate;
 mod hostile;
+mod hosts;
 mod late;
 mod launches;
 mod leaving;

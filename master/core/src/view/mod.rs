@@ -23,6 +23,9 @@ pub struct View {
     pub slaves: Vec<SlaveView>,
     /// Every shard, ascending.
     pub shards: Vec<ShardView>,
+    /// Every other host that is known, by name. The driver knows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostView>,
     /// The running deploy; of several the one of the first slot.
     pub deploy: Option<DeployView>,
     /// Every running deploy, at most one of each slot.
@@ -73,12 +76,41 @@ pub struct SlotView {
     pub command_before: Option<Vec<String>>,
     /// Starts that failed in a row.
     pub failed_launches: u32,
+    /// The host whose agent starts its slaves; absent: the master itself does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Why nothing can be started into it now; absent: something can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cannot_start: Option<String>,
     /// Standbys that are there, built or not.
     pub standbys: u32,
     /// Standbys whose bot is built.
     pub standbys_built: u32,
     /// Standbys that the master keeps.
     pub standbys_wanted: u32,
+}
+
+/// One host with an agent, or that a slot names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HostView {
+    /// Its name.
+    pub host: String,
+    /// Whether its agent is connected to this master.
+    pub connected: bool,
+    /// For how long it has been so, in milliseconds; absent: it never came to this master.
+    pub since_ms: Option<u64>,
+    /// How long ago its agent said something, in milliseconds; absent: it is not connected.
+    pub answered_ms_ago: Option<u64>,
+    /// Version of its agent's program; absent: it never came.
+    pub program: Option<String>,
+    /// Process id of its agent, at its host.
+    pub pid: Option<u32>,
+    /// Slots whose slaves it starts.
+    pub slots: Vec<String>,
+    /// Slaves that are there and not known to be dead.
+    pub slaves: u32,
+    /// Those of them that are not connected.
+    pub slaves_away: u32,
 }
 
 /// Why shards take nothing from the service.
@@ -138,8 +170,11 @@ pub struct SlaveView {
     pub slot: String,
     /// Its build.
     pub build: String,
-    /// Its process id.
+    /// Its process id, at its host.
     pub pid: u32,
+    /// The host whose agent it is at; absent: the master's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// `candidate`, `standby`, `owner`, `leaving`.
     pub role: &'static str,
     /// Whether it is connected to this master.

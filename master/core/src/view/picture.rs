@@ -69,6 +69,7 @@ impl Core {
                 .map(|(&id, slave)| picture.slave_view(id, slave, now))
                 .collect(),
             shards,
+            hosts: Vec::new(),
             deploy: deploys.first().cloned(),
             deploys,
             // A number of 64 bits is a text: a browser would round it.
@@ -126,6 +127,8 @@ impl Picture<'_> {
             command: None,
             command_before: None,
             failed_launches: slot.failed_launches,
+            host: slot.host.clone(),
+            cannot_start: slot.cannot_start(),
             standbys: number(standbys.len()),
             standbys_built: number(built),
             standbys_wanted: if slot.launches {
@@ -157,6 +160,7 @@ impl Picture<'_> {
             slot: slot.name.clone(),
             build: slave.hello.build.clone(),
             pid: slave.hello.process.pid,
+            host: self.fleet.host_of(id),
             role,
             connected,
             answered_ms_ago: connected.then(|| millis(answered)),

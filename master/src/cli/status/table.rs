@@ -2,6 +2,7 @@
 //! line of its own, so that 1024 shards fit on a screen.
 
 mod clients;
+mod hosts;
 mod parts;
 mod shards;
 mod sinks;
@@ -91,6 +92,7 @@ impl Table<'_> {
         if let Some(replay) = self.replay() {
             lines.push(format!("replay     {replay}"));
         }
+        lines.extend(self.hosts());
         lines.extend(self.clients());
         lines.extend(self.sinks());
         lines

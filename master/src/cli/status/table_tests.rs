@@ -23,6 +23,33 @@ fn a_thousand_shards_that_serve_are_one_line() {
 }
 
 #[test]
+fn other_hosts_have_a_line_each_and_a_slave_is_named_with_its_host() {
+    let mut fleet = fleet(vec![shard(0, "serving", "aaaaaaaabbbb")]);
+    let without = table(&fleet, Paint::Plain, 100, Wrong::Last).join("\n");
+    assert!(!without.contains("hosts"), "{without}");
+    fleet["hosts"] = json!([
+        {"host": "east", "connected": true, "since_ms": 5000, "program": "0.1.0", "slaves": 2,
+         "slaves_away": 0},
+        {"host": "west", "connected": false, "since_ms": 60_000, "slaves": 2, "slaves_away": 1},
+        {"host": "north", "connected": false, "slaves": 0, "slaves_away": 0},
+    ]);
+    let slot = fleet["slots"][0]["name"].as_str().unwrap().to_owned();
+    fleet["slots"][0]["cannot_start"] = "its agent is away".into();
+    fleet["slaves"] = json!([{"slave": "aaaaaaaabbbb", "slot": slot, "host": "east"}]);
+    let text = table(&fleet, Paint::Plain, 120, Wrong::Last).join("\n");
+    for part in [
+        "hosts      east: agent 0.1.0 connected for 5",
+        "           west: its agent has been away for",
+        "1 of 2 slaves not connected",
+        "           north: no agent of it came yet",
+        &format!("slot {slot}: its agent is away"),
+        &format!("{slot}@east"),
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
 fn each_shard_that_does_not_serve_has_a_line() {
     let mut shards: Vec<Value> = (0..1024)
         .map(|n| shard(n, "serving", "aaaaaaaabbbb"))

@@ -121,13 +121,19 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new(command: Option<Vec<String>>) -> Self {
+        Self::at(None, command)
+    }
+
+    /// Its slot's slaves are at this host.
+    pub(super) fn at(host: Option<&str>, command: Option<Vec<String>>) -> Self {
+        let host = host.map(str::to_owned);
         let (notices, queue) = mpsc::channel(QUEUE);
         let (told, news) = broadcast::channel(STREAM);
         let slot = Slot {
             name: "main".to_owned(),
             command: command.clone(),
             shards: None,
-            host: None,
+            host: host.clone(),
             env: BTreeMap::new(),
             log: None,
             listen: None,
@@ -139,6 +145,7 @@ impl Stage {
             ..Settings::default()
         };
         settings.slots[0].launches = command.is_some();
+        settings.slots[0].host = host;
         if command.is_some() {
             settings.contact = Duration::from_secs(1);
             settings.ready = Duration::from_millis(500);
@@ -160,6 +167,8 @@ impl Stage {
             notices: notices.clone(),
             observers: vec![Arc::new(told)],
             shard_in_hand: Duration::from_secs(1),
+            elsewhere: Vec::new(),
+            agent_patience: Duration::from_secs(10),
             fail_on_error: false,
         });
         Self {
@@ -179,6 +188,10 @@ impl Rig {
     }
 
     pub(super) fn start_with(command: Option<Vec<String>>) -> Self {
+        Self::of(Stage::new(command))
+    }
+
+    pub(super) fn of(stage: Stage) -> Self {
         let Stage {
             driver,
             queue,
@@ -186,7 +199,7 @@ impl Rig {
             news,
             disk,
             secret,
-        } = Stage::new(command);
+        } = stage;
         let context = Context::for_test(secret, notices.clone());
         Self {
             disk,

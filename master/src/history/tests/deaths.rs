@@ -16,6 +16,7 @@ fn a_slave_that_a_word_calls_dead_is_among_the_dead_until_its_process_is_known_t
             slot: "main".to_owned(),
             build: "v1".to_owned(),
             pid: 7,
+            host: None,
         },
     );
     let request = RequestId(1);
@@ -65,6 +66,7 @@ fn a_slave_that_a_word_called_dead_and_that_ended_as_ordered_is_not_among_the_de
             slot: "main".to_owned(),
             build: "v1".to_owned(),
             pid: 7,
+            host: None,
         },
     );
     assert_eq!(first.deaths().len(), 1);

@@ -1,6 +1,6 @@
 //! Clients and brokers, where a slave has some.
 
-use baton_core::view::SinkView;
+use baton_core::view::{HostView, SinkView};
 use baton_protocol::{
     ShardId,
     message::{Absent, Clients, Library, Refusals, SinkReport, Waiting},
@@ -130,4 +130,33 @@ fn brokers_are_shown_where_a_slave_publishes_to_one() {
     );
     let covered = format!("baton_sink_covered_seconds{slave}");
     assert!(!well.values.contains_key(&covered));
+}
+
+#[test]
+fn hosts_are_shown_where_there_are_others_than_the_masters() {
+    let metrics = Metrics::default();
+    let mut view = view();
+    let without = parsed(&metrics, &view);
+    assert!(!without.types.keys().any(|name| name.contains("host")));
+    let host = |name: &str, connected, answered_ms_ago| HostView {
+        host: name.to_owned(),
+        connected,
+        answered_ms_ago,
+        slaves: 2,
+        slaves_away: 1,
+        ..HostView::default()
+    };
+    view.hosts = vec![host("east", true, Some(1500)), host("west", false, None)];
+    let shown = parsed(&metrics, &view);
+    for (series, value) in [
+        (r#"host_agent_connected{host="east"}"#, 1.0),
+        (r#"host_agent_connected{host="west"}"#, 0.0),
+        (r#"host_agent_silence_seconds{host="east"}"#, 1.5),
+        (r#"host_slaves{host="west"}"#, 2.0),
+        (r#"host_slaves_away{host="west"}"#, 1.0),
+    ] {
+        assert_eq!(shown.value(&format!("baton_{series}")), value, "{series}");
+    }
+    let silence = r#"baton_host_agent_silence_seconds{host="west"}"#;
+    assert!(!shown.values.contains_key(silence));
 }

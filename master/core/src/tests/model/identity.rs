@@ -274,6 +274,9 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         members: _,
         size: _,
         launches: _,
+        // Its slaves are the master's own to start.
+        host: _,
+        agent_away: _,
         owner,
         free,
         unknown,

@@ -51,9 +51,7 @@ impl World {
             return;
         }
         self.disk.starts += 1;
-        let mut recovered = self
-            .disk
-            .recover(self.now, |id| self.slaves.contains_key(&id));
+        let mut recovered = self.disk.recover(self.now, |id| self.may_live(id));
         recovered.launches = LaunchId(u128::from(self.disk.starts) << 64);
         self.disk.synced.rows.slaves = recovered.slaves.clone();
         self.note(|| {
@@ -63,7 +61,7 @@ impl World {
             )
         });
         self.judge_recovered(&recovered);
-        self.dead.clear();
+        self.dead = self.dead_of(&recovered.slaves);
         let core = Core::new(self.settings.clone(), recovered.clone(), Time::default());
         self.master = Some(Master {
             core,
@@ -80,6 +78,7 @@ impl World {
             waiting: VecDeque::new(),
         });
         self.input(Input::Tick);
+        self.agent_dials();
     }
 
     /// `kill -9`, at once.
@@ -242,7 +241,7 @@ impl World {
             } => return Some(self.launch(slot, role, launch)),
             Action::GiveUp { slot } => self.give_up(&slot),
             Action::Kill(slave, _) => {
-                if self.slaves.contains_key(&slave) {
+                if self.slaves.contains_key(&slave) && !self.is_blind() {
                     self.die(slave);
                 }
             }
@@ -417,6 +416,9 @@ impl World {
     /// The pidfd of a dead slave is readable, and everything that it had said
     /// was heard or cannot be.
     pub(super) fn hear_of_death(&mut self, id: SlaveId) {
+        if self.is_blind() {
+            return;
+        }
         let Some(master) = self.master.as_mut().filter(|master| !master.stopped) else {
             return;
         };

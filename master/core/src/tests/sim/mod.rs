@@ -15,6 +15,7 @@
 //! far apart as the dice want them to be. So one seed is one run, on every
 //! machine, and a broken promise is found again by its number.
 
+mod agents;
 mod crashes;
 mod discord;
 mod disk;
@@ -40,6 +41,7 @@ use self::{
     slave::Slave,
 };
 use super::*;
+use crate::event::AgentIs;
 
 /// Time that passes for all processes, also while the master is stopped.
 type Real = Duration;
@@ -98,6 +100,8 @@ struct World {
     links: BTreeMap<LinkId, Link>,
     /// Dead, and the running master was not told.
     dead: Vec<SlaveId>,
+    /// Whether the agent of the host is there, where slaves are at one.
+    agent: AgentIs,
     judge: Judge,
     /// Messages that may wait for one slave.
     outbox: usize,
@@ -123,6 +127,7 @@ impl World {
             slaves: BTreeMap::new(),
             links: BTreeMap::new(),
             dead: Vec::new(),
+            agent: AgentIs::Here,
             judge: Judge::default(),
             outbox: usize::MAX,
             stateful: true,

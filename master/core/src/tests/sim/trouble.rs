@@ -60,17 +60,20 @@ enum Kind {
     Drop,
     Double,
     Swap,
+    AgentAway,
+    AgentBack,
 }
 
 use Kind::{
-    Abort, Candidate, CloseShard, CrashMaster, CrashMasterSoon, Deploy, DiskFree, DiskFull, Double,
-    Drop as DropMessage, EndSession, Fence, Kill, Leave, Mend, Outage, OutageOver, PowerCut, Reset,
-    Restart, Silence, Standby, Stop, StopMaster, Swap, TearJournal, Terminate, Wake, WakeMaster,
+    Abort, AgentAway, AgentBack, Candidate, CloseShard, CrashMaster, CrashMasterSoon, Deploy,
+    DiskFree, DiskFull, Double, Drop as DropMessage, EndSession, Fence, Kill, Leave, Mend, Outage,
+    OutageOver, PowerCut, Reset, Restart, Silence, Standby, Stop, StopMaster, Swap, TearJournal,
+    Terminate, Wake, WakeMaster,
 };
 
 /// What may go wrong, how often at most, and whether it needs no luck: what ends
 /// a trouble is never off.
-const KINDS: [(Kind, usize, bool); 30] = [
+const KINDS: [(Kind, usize, bool); 32] = [
     (Reset, 20, false),
     (Kind::Cut, 10, false),
     (Mend, 20, true),
@@ -101,6 +104,8 @@ const KINDS: [(Kind, usize, bool); 30] = [
     (DropMessage, 20, false),
     (Double, 20, false),
     (Swap, 20, false),
+    (AgentAway, 20, false),
+    (AgentBack, 20, true),
 ];
 
 impl World {
@@ -123,6 +128,11 @@ impl World {
                 ..SlotSettings::default()
             };
             settings.slots = vec![slot("main", 0, 0), slot("rest", 1, shards - 1)];
+        }
+        if dice.one_in(4) {
+            for slot in &mut settings.slots {
+                slot.host = Some(super::agents::HOST.to_owned());
+            }
         }
         let mut world = Self::new(seed, settings);
         world.wire = if dice.one_in(4) {
@@ -295,6 +305,8 @@ impl World {
             }
             (StopMaster, _) => self.stop_master(true),
             (WakeMaster, _) => self.stop_master(false),
+            (AgentAway, _) => self.agent_is(AgentIs::Away),
+            (AgentBack, _) => self.agent_is(AgentIs::Here),
             (DiskFull, _) => self.disk.full = true,
             (DiskFree, _) => self.disk.full = false,
             (Candidate | Standby, _) => {

@@ -105,6 +105,9 @@ impl Table<'_> {
             notes.push(self.death(death, "the last one"));
             notes.extend(last_lines(death, FEW));
         }
+        if let Some(why) = slot["cannot_start"].as_str() {
+            notes.push(self.paint.bad(&format!("slot {name}: {why}")));
+        }
         notes.extend(self.store(name, slot));
         let wanted = slot["standbys_wanted"].as_u64().unwrap_or(0);
         let built = slot["standbys_built"].as_u64().unwrap_or(0);
@@ -189,8 +192,12 @@ impl Table<'_> {
             },
             false => ("unreachable".to_owned(), Look::Bad),
         };
+        let place = match slave["host"].as_str() {
+            Some(host) => plain(format!("{slot}@{host}")),
+            None => plain(slot),
+        };
         vec![
-            plain(slot),
+            place,
             plain(format!("{:.8}", text(&slave["slave"]))),
             plain(format!("{:.24}", text(&slave["build"]))),
             plain(slave["pid"].to_string()),

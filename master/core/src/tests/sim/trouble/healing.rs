@@ -13,6 +13,7 @@ impl World {
         self.discord.is_down = false;
         self.outbox = usize::MAX;
         self.stop_master(false);
+        self.agent_is(AgentIs::Here);
         for slave in self.slaves.values_mut() {
             slave.stopped = None;
             slave.pace = 1;

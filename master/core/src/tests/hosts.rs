@@ -1,0 +1,106 @@
+//! Slots whose slaves the agent of another host starts.
+
+use super::*;
+use crate::event::AgentIs;
+
+fn elsewhere(shards: u32) -> Settings {
+    let mut settings = settings(shards);
+    settings.slots[0].host = Some("east".to_owned());
+    settings
+}
+
+fn agent(rig: &mut Rig, host: &str, is: AgentIs) -> Vec<Action> {
+    let host = host.to_owned();
+    rig.input(Input::Agent { host, is })
+}
+
+fn launched(actions: &[Action]) -> usize {
+    let is_launch = |action: &&Action| matches!(action, Action::Launch { .. });
+    actions.iter().filter(is_launch).count()
+}
+
+fn failed(rig: &Rig) -> u32 {
+    rig.core.view(rig.now).slots[0].failed_launches
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn nothing_is_started_while_the_agent_is_away_and_no_start_is_counted_as_failed() {
+    let mut rig = Rig::new(elsewhere(1));
+    rig.input(Input::Tick);
+    assert_eq!(launched(&rig.wait(HOUR)), 0);
+    let waits = rig.core.view(rig.now).slots[0].cannot_start.clone();
+    assert!(waits.unwrap().contains("agent of host \"east\""));
+    agent(&mut rig, "west", AgentIs::Here);
+    assert_eq!(launched(&rig.wait(HOUR)), 0, "it is another host's");
+    agent(&mut rig, "east", AgentIs::Here);
+    assert_eq!(rig.core.view(rig.now).slots[0].cannot_start, None);
+    assert_eq!(launched(&rig.wait(15 * SECOND)), 1, "contact is over");
+    // The agent goes away with the order: what it started may join yet.
+    agent(&mut rig, "east", AgentIs::Away);
+    assert_eq!(launched(&rig.wait(HOUR)), 0);
+    assert_eq!(failed(&rig), 0);
+    let launch = rig.launch_of(Role::Relaunch);
+    agent(&mut rig, "east", AgentIs::Here);
+    let mut hello = hello(A, Role::Relaunch);
+    hello.launch = launch;
+    rig.comes(hello, Report::default());
+    assert_eq!(launched(&rig.wait(HOUR)), 0, "it did");
+}
+
+#[test]
+fn a_slave_that_dies_while_its_agent_is_away_is_followed_when_the_agent_is_back() {
+    let mut rig = Rig::new(elsewhere(1));
+    agent(&mut rig, "east", AgentIs::Here);
+    rig.join(A, Role::Candidate);
+    agent(&mut rig, "east", AgentIs::Away);
+    rig.die(A);
+    assert_eq!(launched(&rig.wait(HOUR)), 0);
+    agent(&mut rig, "east", AgentIs::Here);
+    assert_eq!(launched(&rig.wait(15 * SECOND)), 1);
+}
+
+#[test]
+fn a_deploy_is_refused_while_nothing_can_be_started() {
+    let mut rig = Rig::serving_with(elsewhere(1));
+    let deploy = Input::Deploy {
+        request: RequestId(1),
+        order: order(Some("v2")),
+    };
+    let actions = rig.input(deploy.clone());
+    let refused = actions.iter().any(|action| {
+        matches!(action, Action::Tell(News::RequestRefused { reason, .. }) if reason.contains("\"east\""))
+    });
+    assert!(refused && launched(&actions) == 0, "{actions:?}");
+    assert_eq!(rig.step(), None);
+    agent(&mut rig, "east", AgentIs::Here);
+    assert_eq!(launched(&rig.input(deploy)), 1);
+}
+
+#[test]
+fn standbys_wait_for_the_agent_too() {
+    let mut settings = elsewhere(1);
+    settings.standbys = 1;
+    let mut rig = Rig::serving_with(settings);
+    assert_eq!(launched(&rig.wait(HOUR)), 0);
+    agent(&mut rig, "east", AgentIs::Here);
+    assert_eq!(launched(&rig.wait(2 * SECOND)), 1);
+}
+
+#[test]
+fn a_slave_is_at_the_host_that_it_says_or_else_at_that_of_its_slot() {
+    let mut rig = Rig::new(elsewhere(1));
+    let mut west = hello(B, Role::Standby);
+    west.host = "west".to_owned();
+    rig.join(A, Role::Candidate);
+    let actions = rig.comes(west, Report::default());
+    let joined = actions.iter().find_map(|action| match action {
+        Action::Tell(News::SlaveJoined { host, .. }) => Some(host.clone()),
+        _ => None,
+    });
+    assert_eq!(joined, Some(Some("west".to_owned())));
+    let slaves = rig.core.view(rig.now).slaves;
+    let hosts: Vec<_> = slaves.iter().map(|slave| slave.host.as_deref()).collect();
+    assert_eq!(hosts, [Some("east"), Some("west")]);
+}

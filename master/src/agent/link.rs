@@ -1,0 +1,254 @@
+//! The link to a master: dial, handshake, and the two tasks of a connection.
+
+use std::{io, path::PathBuf, str::FromStr, time::Duration};
+
+use baton_protocol::{
+    Connection, ConnectionError, DecodeError, Term, Trust, Version,
+    auth::{self, Secret},
+    connection::{Receiver, Sender},
+    message::{
+        Proof, Refused,
+        agent::{AgentAccepted, AgentHello, AgentReport, FromAgent, ToAgent},
+    },
+};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    sync::mpsc,
+    time::timeout,
+};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, warn};
+
+/// A master answers a dial, and each step of the handshake, within this time.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Messages that wait for a master that does not read. One more and it is given up: it hears
+/// everything when the agent dials again.
+const QUEUE: usize = 4096;
+
+/// Where a master may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    Unix(PathBuf),
+    Tcp(String),
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+            return Ok(Self::Unix(path.into()));
+        }
+        match text.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+                Ok(Self::Tcp(text.to_owned()))
+            }
+            _ => Err(format!(
+                "`{text}` is no address: give HOST:PORT or unix:/path/to/socket, several with commas \
+                 between them"
+            )),
+        }
+    }
+}
+
+/// Addresses with commas between them.
+///
+/// # Errors
+/// One of them is none, or there is none.
+pub(super) fn addresses(text: &str) -> Result<Vec<Address>, String> {
+    text.split(',').map(|one| one.trim().parse()).collect()
+}
+
+/// Why there is no link.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkError {
+    #[error("cannot be reached: {0}")]
+    Dial(#[source] io::Error),
+    #[error("did not answer within {0:?}")]
+    Slow(Duration),
+    #[error("the handshake failed: {0}")]
+    Connection(#[from] ConnectionError),
+    #[error("the handshake failed: {0}")]
+    Decode(#[from] DecodeError),
+    #[error("closed the connection")]
+    Closed,
+    #[error("sent another message where {0} was due")]
+    OutOfPlace(&'static str),
+    #[error("refuses this agent: {}", .0.detail)]
+    Refused(Refused),
+    #[error("speaks version {0}, which this build does not")]
+    Version(Version),
+    #[error(
+        "did not prove that it knows the secret: this host's secret is another one, or another program \
+         listens there. Give the agent the fleet's BATON_SECRET, or the master's file `secret` in its \
+         runtime folder"
+    )]
+    Untrusted,
+    #[error("is not this fleet's master any more: {0}")]
+    OtherMaster(String),
+    #[error("the operating system has no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
+}
+
+/// A connection to a master that accepted this agent.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) term: Term,
+    pub(super) accepted: AgentAccepted,
+    say: mpsc::Sender<FromAgent>,
+    said: mpsc::Receiver<ToAgent>,
+    _reading: AbortOnDropHandle<()>,
+    writing: Option<AbortOnDropHandle<()>>,
+}
+
+impl Link {
+    /// Dials, proves, reports, and waits until that is accepted.
+    pub(super) async fn dial(
+        address: &Address,
+        hello: AgentHello,
+        report: AgentReport,
+        secret: &Secret,
+    ) -> Result<Self, LinkError> {
+        let shaken = timeout(DEADLINE, shake_hands(address, hello, report, secret));
+        shaken.await.map_err(|_| LinkError::Slow(DEADLINE))?
+    }
+
+    /// The next order; `None`: the link is over.
+    pub(super) async fn order(&mut self) -> Option<ToAgent> {
+        self.said.recv().await
+    }
+
+    /// Says something; whether the link takes it.
+    pub(super) fn say(&self, message: FromAgent) -> bool {
+        self.say.try_send(message).is_ok()
+    }
+
+    /// Writes what is queued, for so long at most, and closes.
+    pub(super) async fn finish(mut self, patience: Duration) {
+        let writing = self.writing.take();
+        drop(self.say);
+        if let Some(writing) = writing {
+            // What is not written by then the master hears from the next agent.
+            let _ = timeout(patience, writing).await;
+        }
+    }
+}
+
+async fn connect(address: &Address) -> io::Result<Connection> {
+    Ok(match address {
+        Address::Unix(path) => Connection::new(UnixStream::connect(path).await?),
+        Address::Tcp(to) => {
+            let socket = TcpStream::connect(to).await?;
+            // Without it the connection is slower than it could be, and that is all.
+            let _ = socket.set_nodelay(true);
+            Connection::new(socket)
+        }
+    })
+}
+
+async fn shake_hands(
+    address: &Address,
+    mut hello: AgentHello,
+    report: AgentReport,
+    secret: &Secret,
+) -> Result<Link, LinkError> {
+    let mut connection = connect(address).await.map_err(LinkError::Dial)?;
+    hello.nonce = auth::nonce()?;
+    let (nonce, agent, host) = (hello.nonce.clone(), hello.agent, hello.host.clone());
+    let known = hello.term;
+    let hello = FromAgent::Hello(Box::new(hello));
+    connection.send(&hello.to_frame()).await?;
+    let ToAgent::Welcome(welcome) = answer(&mut connection).await? else {
+        return Err(LinkError::OutOfPlace("the welcome"));
+    };
+    if welcome.version < Version::OLDEST || welcome.version > Version::NEWEST {
+        return Err(LinkError::Version(welcome.version));
+    }
+    if !Secret::is_proof(&secret.master_proof_to_agent(&nonce, agent), &welcome.proof) {
+        return Err(LinkError::Untrusted);
+    }
+    let term = welcome.term;
+    if known.counter > 0 && (term.fleet != known.fleet || term.counter < known.counter) {
+        let text = format!("its term is {term}, and {known} was followed before");
+        return Err(LinkError::OtherMaster(text));
+    }
+    connection.trust(Trust::Known);
+    let proof = secret.agent_proof(&welcome.challenge, agent, &host);
+    let proof = FromAgent::Proof(Proof { proof });
+    connection.send(&proof.to_frame()).await?;
+    let report = FromAgent::Report(report);
+    connection.send(&report.to_frame()).await?;
+    let ToAgent::Accepted(accepted) = answer(&mut connection).await? else {
+        return Err(LinkError::OutOfPlace("the acceptance"));
+    };
+    let (receiver, sender) = connection.split();
+    let (say, queue) = mpsc::channel(QUEUE);
+    let (tell, said) = mpsc::channel(QUEUE);
+    Ok(Link {
+        term,
+        accepted,
+        say,
+        said,
+        _reading: AbortOnDropHandle::new(tokio::spawn(read(receiver, tell))),
+        writing: Some(AbortOnDropHandle::new(tokio::spawn(write(sender, queue)))),
+    })
+}
+
+async fn answer(connection: &mut Connection) -> Result<ToAgent, LinkError> {
+    let frame = connection.recv().await?.ok_or(LinkError::Closed)?;
+    let answer = ToAgent::from_frame(frame)?;
+    if let ToAgent::Refused(refused) = answer {
+        return Err(LinkError::Refused(refused));
+    }
+    Ok(answer)
+}
+
+async fn read(mut receiver: Receiver, tell: mpsc::Sender<ToAgent>) {
+    loop {
+        let order = match receiver.recv().await {
+            Ok(Some(frame)) => match ToAgent::from_frame(frame) {
+                Ok(order) => order,
+                // A newer master may say more than this agent knows.
+                Err(DecodeError::UnknownId { id }) => {
+                    debug!(id, "unknown message ignored");
+                    continue;
+                }
+                Err(error) => return warn!(%error, "the master sent what is no order: link closed"),
+            },
+            Ok(None) => return,
+            Err(error) => return debug!(%error, "connection lost"),
+        };
+        if tell.send(order).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn write(mut sender: Sender, mut queue: mpsc::Receiver<FromAgent>) {
+    while let Some(message) = queue.recv().await {
+        if let Err(error) = sender.send(&message.to_frame()).await {
+            return debug!(%error, "connection lost while writing");
+        }
+    }
+    // Nobody may read any more.
+    let _ = sender.close().await;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn several_masters_are_named_with_commas_and_a_mistake_is_named() {
+        let found = addresses("unix:/run/a.sock, host:1,[::1]:2").unwrap();
+        assert_eq!(found[0], Address::Unix("/run/a.sock".into()));
+        assert_eq!(found.len(), 3);
+        for wrong in ["", "host", "unix:", "a:1,,b:2", "host:port"] {
+            let why = addresses(wrong).unwrap_err();
+            assert!(why.contains("HOST:PORT"), "{why}");
+        }
+    }
+}
