@@ -6,7 +6,10 @@
 //!     └─patience over     └──────────joined──────────────┘
 //! ```
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use baton_core::{event::Input, view::HostView};
 use baton_protocol::{
@@ -286,9 +289,15 @@ impl Supervisor {
         self.hosts.at(name).launch_next(&self.launcher, slot)
     }
 
-    /// The name of a host whose agent has been away for too long, each once, with its slaves;
-    /// for how long, and whether it ever came.
+    /// An agent that has been away for too long, each once. A host without slots and slaves is
+    /// forgotten when its agent goes.
     pub(crate) fn agent_missing(&mut self) -> Option<Missing> {
+        let named: BTreeSet<&str> = self.launcher.hosts().map(|(host, _)| host).collect();
+        // One on which nothing depends any more may be gone for good.
+        self.hosts.hosts.retain(|name, host| {
+            let is_used = named.contains(name.as_str()) || host.remote.slaves().next().is_some();
+            is_used || host.link().is_some() || host.second.is_some()
+        });
         let patience = self.patience;
         let over = |host: &Host| {
             host.link().is_none() && !host.alarmed && host.since.elapsed() >= patience

@@ -306,3 +306,13 @@ async fn a_host_is_fenced_as_a_whole_and_only_while_nothing_of_it_answers() {
     }
     assert_eq!(evidence, Some(Evidence::Operator));
 }
+
+#[tokio::test]
+async fn a_host_on_which_nothing_depends_is_forgotten_with_its_agent() {
+    let mut rig = elsewhere(None);
+    let west = Agent::joins(&rig, "west", 1, &[]).await;
+    rig.until(|view| view.hosts.len() == 2).await;
+    drop(west);
+    rig.until(|view| view.hosts.len() == 1).await;
+    assert_eq!(rig.look().await.hosts[0].host, "east", "a slot names it");
+}
