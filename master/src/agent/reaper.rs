@@ -72,6 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::zombie_processes, reason = "the reaper is to wait for it")]
     fn what_nobody_waits_for_is_waited_for_when_it_is_seen_again() {
         let child = Command::new("true").spawn().unwrap();
         let pid = child.id();

@@ -111,17 +111,19 @@ impl Linked {
     }
 
     async fn launched(&mut self) -> Launched {
-        match self.hears().await {
-            FromAgent::Launched(launched) => launched,
-            other => panic!("a launch was to be answered: {other:?}"),
-        }
+        let heard = self.hears().await;
+        let FromAgent::Launched(launched) = heard else {
+            panic!("a launch was to be answered: {heard:?}");
+        };
+        launched
     }
 
     async fn ended(&mut self) -> Ended {
-        match self.hears().await {
-            FromAgent::Ended(ended) => *ended,
-            other => panic!("an end was to be told: {other:?}"),
-        }
+        let heard = self.hears().await;
+        let FromAgent::Ended(ended) = heard else {
+            panic!("an end was to be told: {heard:?}");
+        };
+        *ended
     }
 
     /// Everything before it was heard.

@@ -101,10 +101,11 @@ impl Agent {
 
     /// It is told to launch; gives which launch.
     async fn is_to_launch(&mut self) -> LaunchId {
-        match self.hears().await {
-            ToAgent::Launch(order) => order.launch,
-            other => panic!("a launch was to be ordered: {other:?}"),
-        }
+        let heard = self.hears().await;
+        let ToAgent::Launch(order) = heard else {
+            panic!("a launch was to be ordered: {heard:?}");
+        };
+        order.launch
     }
 }
 
