@@ -29,6 +29,7 @@ pub mod discord;
 pub mod error;
 pub mod go;
 pub mod id;
+pub mod lease;
 pub mod message;
 pub mod msgpack;
 pub mod opaque;

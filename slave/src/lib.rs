@@ -23,6 +23,7 @@ pub mod cache;
 mod caught;
 mod config;
 mod error;
+mod lease;
 pub mod log;
 mod output;
 mod permits;

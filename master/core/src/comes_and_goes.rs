@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use baton_protocol::{
     ShardId, SlaveId, ToSlave,
     message::{Failed, Held, Hello, Holding, RefusedReason, Report, ResumeAfter, Sealed},
+    text,
 };
 
 use crate::{
@@ -145,7 +146,7 @@ impl Core {
             let frozen = self.is_needed_frozen(slave, held.ticket.shard);
             let (settings, out) = (&self.settings, &mut self.out);
             if (self.fleet).claims(slave, &held, frozen, &mut rows, settings, out) {
-                self.claim_confirmed(slave, &held);
+                self.claim_confirmed(slave, &held, report.lapsed);
             }
         }
         self.out.save(rows, Durability::Soon);
@@ -178,7 +179,7 @@ impl Core {
     }
 
     /// It still has what we believe that it has: what it says of it counts as ever.
-    fn claim_confirmed(&mut self, slave: SlaveId, held: &Held) {
+    fn claim_confirmed(&mut self, slave: SlaveId, held: &Held, lapsed: bool) {
         let id = held.ticket.shard;
         self.fleet
             .confirms(slave, held, self.settings.drained(), &mut self.out);
@@ -197,7 +198,12 @@ impl Core {
                     epoch: held.epoch,
                     ticket: held.ticket.clone(),
                 };
-                self.sealed(slave, sealed);
+                if lapsed {
+                    // Not because it leaves: its lease was over, and it goes on from here.
+                    self.ownership().sealed(slave, sealed);
+                } else {
+                    self.sealed(slave, sealed);
+                }
                 self.fleet
                     .ask_settled_again(slave, held, self.settings.drain, &mut self.out);
             }
@@ -277,6 +283,24 @@ impl Core {
             }
         };
         self.slave_gone(id, evidence, row);
+    }
+
+    /// Nothing is heard of a slave that seals itself then: whatever its process does, it
+    /// serves no more.
+    pub(crate) fn lease_due(&mut self, id: SlaveId) {
+        let Some(left) = self.fleet.lease_left(id, &self.out) else {
+            return;
+        };
+        if !left.is_zero() {
+            return self.out.start(Timer::Lease(id), left);
+        }
+        let keeps = self.fleet.slaves[&id].lease.keeps.unwrap_or_default();
+        self.out.alarm(format!(
+            "slave {id:.8} said nothing for longer than its lease of {}: it has sealed itself, and \
+             its shards go on elsewhere. See what became of its host",
+            text::span(keeps)
+        ));
+        self.died(id, Evidence::Lease);
     }
 
     /// A slave is dead, as its row is to say.

@@ -107,6 +107,7 @@ impl Core {
 
     /// A slave says how it fares.
     fn pong(&mut self, id: SlaveId, mut pong: Pong) {
+        self.fleet.lease_answered(id, &pong, &mut self.out);
         let unfinished = std::mem::take(&mut pong.unfinished);
         self.fleet.unfinished_named(id, unfinished, self.out.now);
         let of_sink = pong.sink.as_ref();
@@ -131,7 +132,11 @@ impl Core {
             Timer::Deploy(slot) => self.succession().deploy_due(slot),
             Timer::Work => self.work_due(),
             Timer::Tickets => self.fleet.write_tickets(&mut self.out),
-            Timer::Seen => self.out.note_seen(self.settings.seen),
+            Timer::Seen => {
+                if self.out.note_seen(self.settings.seen) {
+                    self.fleet.leads(&mut self.out);
+                }
+            }
             Timer::Saves => self.handover().save_again(),
             Timer::Budget => self
                 .permits
@@ -150,6 +155,7 @@ impl Core {
                 self.fleet
                     .slave_due(slave, self.settings.retire, &mut self.out);
             }
+            Timer::Lease(slave) => self.lease_due(slave),
             Timer::Away(slave) => self.succession().away_due(slave),
             Timer::Shard(shard) => self.succession().hand_over(|way| way.shard_due(shard)),
             Timer::Settle(shard) => self.fleet.settle_due(shard, &mut self.out),

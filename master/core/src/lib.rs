@@ -12,7 +12,8 @@
 //!                      │    adopt      after a restart: whose every shard is
 //!                      │    placement  a free shard gets a slave; launch: an empty slot a process
 //!                      │    standby    somebody is ready to take over
-//!                      │    leave      a slave is to end; fence: the operator says that it is dead
+//!                      │    leave      a slave is to end; fence: the operator says that it is dead,
+//!                      │               lease: its silence does
 //!                      │    fares      what it says of itself: does it keep up
 //!                      │    deaths, reach, in_doubt   what follows from the rules of the same
 //!                      │               names in shard/
@@ -167,6 +168,10 @@ impl Core {
         }
         core.out.start(Timer::Adopt, core.settings.adopt_grace);
         core.out.start(Timer::Seen, core.settings.seen);
+        let slaves: Vec<_> = core.fleet.slaves.keys().copied().collect();
+        for slave in slaves {
+            core.fleet.watch_lease(slave, &mut core.out);
+        }
         core.end_adoption_early();
         core
     }

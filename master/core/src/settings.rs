@@ -128,6 +128,10 @@ pub struct SlotSettings {
     pub launches: bool,
     /// The host that its slaves run on; `None`: the master's own.
     pub host: Option<String>,
+    /// Its slaves seal themselves when they had no word of a leader for so long, and a slave
+    /// of which nothing is heard for longer counts as dead; `None`: they serve on, and silence
+    /// says nothing.
+    pub lease: Option<Duration>,
 }
 
 impl Settings {

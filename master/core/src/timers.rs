@@ -37,6 +37,8 @@ pub(crate) enum Timer {
     Slave(SlaveId),
     /// A slave of a running deploy is connected again.
     Away(SlaveId),
+    /// A slave of which nothing is heard has sealed itself.
+    Lease(SlaveId),
     /// The phase of a shard.
     Shard(ShardId),
     /// What was in doubt at a seal is settled.

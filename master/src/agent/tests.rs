@@ -128,8 +128,18 @@ impl Linked {
 
     /// Everything before it was heard.
     async fn pings(&mut self) {
-        self.says(ToAgent::Ping(Ping { number: 9 })).await;
-        assert_eq!(self.hears().await, FromAgent::Pong(Ping { number: 9 }));
+        self.says(ToAgent::Ping(Ping {
+            number: 9,
+            heard: 0,
+        }))
+        .await;
+        assert_eq!(
+            self.hears().await,
+            FromAgent::Pong(Ping {
+                number: 9,
+                heard: 0
+            })
+        );
     }
 
     async fn watches(&mut self, slave: u128, process: &ProcessIdentity) -> FromAgent {

@@ -140,6 +140,7 @@ pub(super) fn slots(
             command: (!slot.command.is_empty()).then_some(slot.command),
             shards: slot.shards,
             host: slot.host,
+            lease: None,
             env: slot.env,
             log: slot.log,
             listen: None,

@@ -5,6 +5,7 @@ mod changes;
 mod checks;
 mod command;
 mod file;
+mod lease;
 mod options;
 mod origin;
 mod parts;
@@ -34,6 +35,7 @@ pub use self::{
 use self::{
     checks::{Found, admin_listen, api_url, cover, listen, slots, token, work_slot},
     file::as_error,
+    lease::leases,
 };
 use baton_core::{
     event::{Beside, DeployOrder},
@@ -215,6 +217,11 @@ fn over(given: Options, file: Options) -> Options {
     )
 }
 
+/// How often it is noted that this master runs, and slaves with a lease hear of it.
+const fn signs(limits: &ResolvedLimits) -> Duration {
+    limits.checkpoint_to_disk.saturating_mul(5)
+}
+
 impl Config {
     /// This host's name among those of the fleet.
     #[must_use]
@@ -363,7 +370,11 @@ impl Config {
             .into_iter()
             .filter_map(|(key, file)| Some((key, file?)))
             .collect();
-        let slots = slots(options.slots, command, count, &mut found);
+        let leases = leases(&options.slots, signs(&limits), &mut found);
+        let mut slots = slots(options.slots, command, count, &mut found);
+        for (slot, lease) in slots.iter_mut().zip(leases) {
+            slot.lease = lease;
+        }
         work_slot(options.work_slot.as_deref(), &slots, &mut found);
         match (listen, api_url, token) {
             (Some(listen), Some(api_url), Some(token)) if found.mistakes.is_empty() => Ok(Self {
@@ -441,6 +452,7 @@ impl Config {
                     shards: slot.shards,
                     launches: slot.command.is_some(),
                     host: slot.host.clone(),
+                    lease: slot.lease,
                 })
                 .collect(),
             work_slot: self.work_slot.clone(),
@@ -483,7 +495,7 @@ impl Config {
             permits_at_once: self.max_concurrency.unwrap_or(1),
             checkpoint_to_disk: limits.checkpoint_to_disk,
             // Five checkpoints: a session is not thought older by more.
-            seen: limits.checkpoint_to_disk.saturating_mul(5),
+            seen: signs(limits),
             shard_in_hand: limits.shard_in_hand,
         }
     }

@@ -156,6 +156,13 @@ pub struct SlotOptions {
     /// The host that its slaves run on, and whose agent starts, watches and kills them; absent:
     /// the master's own, and the master itself does.
     pub host: Option<String>,
+    /// What becomes of shards whose slave says nothing and is not known to be dead: `alarm` or
+    /// `lease`.
+    pub on_silence: Option<String>,
+    /// With `on_silence = "lease"`: a slave that had no word of a master for so long seals
+    /// itself.
+    #[serde(with = "humantime_serde::option")]
+    pub lease: Option<Duration>,
     /// Further environment of its slave.
     pub env: BTreeMap<String, String>,
     /// File that its slave's output is appended to; absent: the master's own.

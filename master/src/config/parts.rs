@@ -1,6 +1,6 @@
 //! What a configuration is made of, and what counts where it says nothing.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Where slaves are listened for when nothing else is configured.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7447";
@@ -26,6 +26,8 @@ pub struct Slot {
     pub shards: Option<(u32, u32)>,
     /// The host that its slaves run on; `None`: the master's own.
     pub host: Option<String>,
+    /// How long its slaves serve without a master; `None`: for ever.
+    pub lease: Option<Duration>,
     /// Further environment of its slave.
     pub env: BTreeMap<String, String>,
     /// File that its slave's output is appended to.

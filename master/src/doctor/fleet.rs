@@ -45,6 +45,7 @@ pub(super) fn examine(view: &View, unix_ms: u64) -> Vec<Finding> {
     ));
     findings.extend(store(view));
     findings.extend(late_seal(view));
+    findings.extend(leases(view));
     findings.extend([
         builds(view),
         clock(view, unix_ms),
@@ -418,6 +419,23 @@ fn late_seal(view: &View) -> Option<Finding> {
             "set late_seal = false and leave --late-seal out; to have it tried again: baton-master retry-late-seal",
         )
     })
+}
+
+/// Slaves that serve on whatever their slot says.
+fn leases(view: &View) -> Vec<Finding> {
+    let refuse = view.slaves.iter().filter(|slave| slave.lease_refused);
+    let findings = refuse.map(|slave| {
+        Finding::warning(
+            "lease",
+            format!(
+                "slave {:.8} (build {}, slot {}) knows no lease: if it cannot be reached, its shards \
+                 wait for it",
+                slave.slave, slave.build, slave.slot
+            ),
+            "deploy a build with this version of Baton into its slot, or take on_silence out of it",
+        )
+    });
+    findings.collect()
 }
 
 fn journal(view: &View) -> Finding {

@@ -83,6 +83,7 @@ impl Driver {
                 | Entry::Seen
                 | Entry::Whole
                 | Entry::Identifies(_)
+                | Entry::Leased { .. }
                 | Entry::LateSealRefused(_) => None,
             })
             .collect();

@@ -54,7 +54,10 @@ impl Driver {
             joining.link.cut();
             return None;
         }
-        let question = ToSlave::Ping(Ping { number: QUESTION });
+        let question = ToSlave::Ping(Ping {
+            number: QUESTION,
+            heard: 0,
+        });
         if first.send(question).is_err() {
             // It takes nothing any more.
             return Some(joining);

@@ -12,7 +12,7 @@ use super::{
     age::Clocks,
     identifies::IdentifiesRow,
     rows::{
-        BOOT, Boot, Command, Deploy, DoneRow, GivenUp, LateSealRefused, Owner, Rows, Seen,
+        BOOT, Boot, Command, Deploy, DoneRow, GivenUp, LateSealRefused, Leased, Owner, Rows, Seen,
         SlaveRow, TicketRow, Work, basis_text, encode,
     },
 };
@@ -38,6 +38,8 @@ pub(super) struct Ledger {
     commands: BTreeMap<String, Command>,
     /// The configured command of each slot.
     configured: BTreeMap<String, Vec<String>>,
+    /// Of the master that writes.
+    term: u64,
 }
 
 /// What a save changes in the store, and in the ledger once it is there.
@@ -81,7 +83,13 @@ impl Ledger {
             deploys: rows.deploys.clone(),
             commands: rows.commands.clone(),
             configured,
+            term: 0,
         }
+    }
+
+    /// The term of the master that writes from now on.
+    pub(super) const fn leads(&mut self, term: Term) {
+        self.term = term.counter;
     }
 
     /// What saving these entries changes, `now` in milliseconds since 1970.
@@ -128,6 +136,7 @@ impl Ledger {
             }
             Entry::Gone(slave) => {
                 self.fenced_of(draft).remove(slave);
+                draft.delete(Key::Lease(*slave));
                 draft.delete(key);
             }
             Entry::Fenced(slave) => self.fence(draft, *slave, now)?,
@@ -161,6 +170,13 @@ impl Ledger {
             Entry::LateSealRefused(refused) => {
                 let refused = *refused;
                 draft.put(key, &LateSealRefused { refused })?;
+            }
+            Entry::Leased { slave: _, lease } if lease.is_zero() => draft.delete(key),
+            Entry::Leased { slave: _, lease } => {
+                // A lease that is taken for longer than it is, is waited for too long.
+                let lease_ms = millis(*lease).saturating_add(1);
+                let term = self.term;
+                draft.put(key, &Leased { lease_ms, term })?;
             }
             Entry::Identifies(known) => {
                 draft.put(key, &IdentifiesRow::at(&Clocks::now(), known))?;
@@ -304,6 +320,7 @@ impl Ledger {
     }
 
     fn fence(&self, draft: &mut Draft, slave: SlaveId, now: u64) -> Result<(), StoreError> {
+        draft.delete(Key::Lease(slave));
         let row = SlaveRow {
             hello: None,
             fenced_ms: Some(now),

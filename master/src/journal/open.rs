@@ -188,6 +188,7 @@ pub(super) fn begin(
         return Err(StoreError::OtherSecret(format!("fleet {:.8}", term.fleet)));
     }
     let mut ledger = Ledger::new(&rows, configured);
+    ledger.leads(term);
     let commands = ledger.brought();
     let clocks = Clocks::now();
     let mut draft = first_draft(&ledger, &recovered, shard_count, clocks.unix)?;
@@ -202,6 +203,14 @@ pub(super) fn begin(
     {
         let clocks = clocks.to_text();
         put(BOOT, encode(&Boot { clocks })?);
+    }
+    // They are of this term from now on, or nobody relies on them any more.
+    for slave in rows.leases.keys() {
+        let lease = recovered.leases.get(slave).copied().unwrap_or_default();
+        let slave = *slave;
+        let entry = Entry::Leased { slave, lease };
+        let known = ledger.draft(&[entry], clocks.unix)?.changes;
+        draft.changes.extend(known);
     }
     for key in impossible {
         draft.changes.entry(key.to_string()).or_insert(None);
@@ -249,6 +258,8 @@ fn fill_up(recovered: &mut Recovered, roster: Known, term: Term) {
     recovered.pinned = recovered.pinned.take().or(roster.pinned);
     recovered.journal = JournalState::Lost;
     recovered.floor = floor(term);
+    // The word that a slave has none any more may be what was lost.
+    recovered.leases.clear();
 }
 
 /// What is written with the term: after a loss, everything that is known.

@@ -55,6 +55,7 @@ pub(super) struct Rows {
     pub(super) given_up: BTreeSet<DeployId>,
     pub(super) late_seal_refused: bool,
     pub(super) identifies: Option<IdentifiesRow>,
+    pub(super) leases: BTreeMap<SlaveId, Leased>,
     pub(super) commands: BTreeMap<String, Command>,
 }
 
@@ -193,6 +194,15 @@ pub(super) struct LateSealRefused {
     pub(super) refused: bool,
 }
 
+/// `lease.ID`: for how long a slave serves without a leader.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Leased {
+    pub(super) lease_ms: u64,
+    /// The term of the last master that knew of it. A build that knows no leases leaves the
+    /// row as it is, and may have told the slave that it has none.
+    pub(super) term: u64,
+}
+
 /// `command.SLOT`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -309,6 +319,7 @@ impl Rows {
             Key::LateSealRefused => {
                 self.late_seal_refused = decode::<LateSealRefused>(name, bytes)?.refused;
             }
+            Key::Lease(slave) => drop(self.leases.insert(slave, decode(name, bytes)?)),
             Key::Identifies => self.identifies = Some(decode(name, bytes)?),
             Key::Command(slot) => drop(self.commands.insert(slot, decode(name, bytes)?)),
         }
@@ -395,6 +406,12 @@ impl Rows {
             given_up: self.given_up.clone(),
             tickets: tickets.collect(),
             late_seal_refused: self.late_seal_refused,
+            leases: self
+                .leases
+                .iter()
+                .filter(|(_, row)| self.term.is_some_and(|(last, _)| last.counter == row.term))
+                .map(|(slave, row)| (*slave, Duration::from_millis(row.lease_ms)))
+                .collect(),
             identifies: self.identifies.as_ref().map(|row| row.by(&clocks)),
             journal: match self.lost {
                 Some(_) => JournalState::Lost,

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod deploys;
+mod leases;
 mod looking;
 #[cfg(debug_assertions)]
 mod newer;

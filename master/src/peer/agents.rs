@@ -227,7 +227,7 @@ async fn read(
                 let ping = pings.tick(now.max(Instant::now()));
                 if let Some(outbox) = outbox.upgrade() {
                     // A full queue is the writer's to notice.
-                    let _ = outbox.try_send(ToAgent::Ping(Ping { number: ping.number }));
+                    let _ = outbox.try_send(ToAgent::Ping(Ping { number: ping.number, heard: 0 }));
                 }
                 if ping.silent {
                     return warn!(hang = ?context.hang, "the agent answers no ping; connection dropped");

@@ -253,6 +253,7 @@ async fn reports(connection: &mut Connection, first: Option<Report>) -> Result<R
         merged.shards.extend(report.shards);
         merged.work = merged.work.max(report.work);
         merged.ready |= report.ready;
+        merged.lapsed |= report.lapsed;
         if report.last {
             merged.last = true;
             return Ok(merged);

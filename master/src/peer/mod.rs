@@ -182,7 +182,7 @@ async fn read(
                 let ping = pings.tick(now.max(Instant::now()));
                 if let Some(outbox) = outbox.upgrade() {
                     // A full outbox is the writer's to notice.
-                    let _ = outbox.try_send(ToSlave::Ping(Ping { number: ping.number }));
+                    let _ = outbox.try_send(ToSlave::Ping(Ping { number: ping.number, heard: 0 }));
                 }
                 if ping.silent {
                     warn!(hang = ?context.hang, "slave answers no ping");

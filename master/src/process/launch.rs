@@ -143,6 +143,7 @@ impl Plan {
             log: (!log.is_empty()).then(|| log.into()),
             listen,
             host: Some(common.host.clone()),
+            lease: None,
         };
         Ok(Self {
             slot,

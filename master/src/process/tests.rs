@@ -433,6 +433,7 @@ fn slot(command: &[&str], log: Option<&Path>) -> Slot {
         command: (!command.is_empty()).then_some(command),
         shards: None,
         host: None,
+        lease: None,
         env: BTreeMap::from([("OWN".to_owned(), "yes".to_owned())]),
         log: log.map(Path::to_owned),
         listen: None,

@@ -119,7 +119,7 @@ impl Remote {
 
     /// Asks whether the agent lives.
     pub(super) fn ask(&self, number: u64) {
-        self.say(ToAgent::Ping(Ping { number }));
+        self.say(ToAgent::Ping(Ping { number, heard: 0 }));
     }
 
     /// The agent came, and knows these launches. It is told everything that it may have missed.

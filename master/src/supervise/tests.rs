@@ -17,6 +17,7 @@ async fn a_slave_that_dies_before_its_launch_is_known_is_told_once_and_with_its_
         command: Some(["sh", "-c", "exit 7"].map(str::to_owned).to_vec()),
         shards: None,
         host: None,
+        lease: None,
         env: BTreeMap::new(),
         log: None,
         listen: None,

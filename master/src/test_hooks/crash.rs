@@ -138,6 +138,7 @@ mod armed {
             Entry::Whole => "whole",
             Entry::LateSealRefused(_) => "late-seal-refused",
             Entry::Identifies(_) => "identifies",
+            Entry::Leased { .. } => "leased",
             Entry::Command { .. } => "command",
         }
     }

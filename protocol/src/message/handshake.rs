@@ -250,6 +250,10 @@ pub struct Report {
     pub work: Epoch,
     /// Whether the bot is built, so that shards could be resumed at once.
     pub ready: bool,
+    /// Whether what it sealed, it sealed by itself, its lease being over
+    /// ([`crate::lease`]): it does not leave.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lapsed: bool,
     /// No further report follows.
     pub last: bool,
 }
@@ -265,6 +269,15 @@ impl Report {
 pub struct Accepted {
     /// Shards of the whole bot.
     pub shard_count: u32,
+    /// The slave is to seal itself when it had no word of a leader for so many milliseconds
+    /// ([`crate::lease`]); zero: never, and then not sent.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lease_ms: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Why a slave was refused.

@@ -11,6 +11,10 @@ use crate::id::{Epoch, Sequence, ShardId};
 pub struct Ping {
     /// Comes back unchanged.
     pub number: u64,
+    /// The number of the last pong that the master heard, if the slave keeps a lease
+    /// ([`crate::lease`]); zero: none, and then not sent.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub heard: u64,
 }
 
 /// Id 17, slave → master: answers a [`Ping`].
@@ -19,6 +23,10 @@ pub struct Ping {
 pub struct Pong {
     /// The ping's.
     pub number: u64,
+    /// The lease that the slave keeps, in milliseconds ([`crate::lease`]); zero: none, and
+    /// what a slave says that knows of none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lease_ms: u64,
     /// Events that the slave's handlers finished since its start, failed ones
     /// included; zero before version 2.
     pub finished: u64,

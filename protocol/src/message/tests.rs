@@ -63,6 +63,7 @@ fn every_message_survives_the_wire() {
             }],
             work: Epoch(1),
             ready: true,
+            lapsed: true,
             last: true,
         }),
     ] {

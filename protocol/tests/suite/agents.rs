@@ -64,7 +64,10 @@ fn every_message_to_an_agent_survives_the_wire() {
             detail: "why".to_owned(),
         }),
         ToAgent::Accepted(AgentAccepted { ping_ms: 5000 }),
-        ToAgent::Ping(Ping { number: 3 }),
+        ToAgent::Ping(Ping {
+            number: 3,
+            heard: 0,
+        }),
         ToAgent::Launch(Box::new(launch())),
         ToAgent::GiveUp(of_launch),
         ToAgent::Noted(of_launch),
@@ -92,7 +95,10 @@ fn every_message_of_an_agent_survives_the_wire() {
         FromAgent::Report(AgentReport {
             launches: vec![of_launch],
         }),
-        FromAgent::Pong(Ping { number: 3 }),
+        FromAgent::Pong(Ping {
+            number: 3,
+            heard: 0,
+        }),
         FromAgent::Launched(Launched {
             launch: LaunchId(9),
             process: process(),

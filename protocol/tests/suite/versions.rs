@@ -90,6 +90,7 @@ fn the_handshake_is_read_and_written_as_version_1_had_it() {
                 shards: Vec::new(),
                 work: Epoch(4),
                 ready: true,
+                lapsed: false,
                 last: true,
             })),
         ),
@@ -114,7 +115,10 @@ fn the_handshake_is_read_and_written_as_version_1_had_it() {
         ),
         (
             ACCEPTED,
-            ToSlave::Joined(message::ToSlave::Accepted(Accepted { shard_count: 2 })),
+            ToSlave::Joined(message::ToSlave::Accepted(Accepted {
+                shard_count: 2,
+                ..Accepted::default()
+            })),
         ),
         (
             REFUSED,

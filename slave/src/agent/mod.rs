@@ -4,6 +4,7 @@
 //! RESUME; only IDENTIFY, moves and the outcome of a seal wait for it.
 
 mod base;
+mod lease;
 mod leaving;
 #[cfg(feature = "legacy")]
 pub(crate) mod legacy;
@@ -55,6 +56,8 @@ pub(crate) struct Agent {
     line: Option<Instant>,
     /// It was asked to end, and the master to move its shards; not longer than this.
     followed_until: Option<Instant>,
+    /// For how long it serves without a leader.
+    kept: lease::Kept,
 }
 
 /// What a launching master set: a fact about this process, not a setting.
@@ -81,6 +84,7 @@ impl Agent {
             heard: Instant::now(),
             line: None,
             followed_until: None,
+            kept: lease::Kept::default(),
         })
     }
 
@@ -94,6 +98,7 @@ impl Agent {
             let silent = self.heard + self.base.context.config.timings.master_silence;
             let followed = self.followed_until.filter(|_| !self.base.is_leaving());
             let linked = self.base.link().is_some();
+            let look = self.kept.look_in().map(|look| Instant::now() + look);
             let line = self.line;
             let context = self.base.context.clone();
             tokio::select! {
@@ -103,6 +108,9 @@ impl Agent {
                     let changed = self.base.table.collect();
                     self.line = changed.then(|| context.checkpoints.next_line());
                     self.checkpoint();
+                }
+                () = sleep_until(look.unwrap_or_else(Instant::now)), if look.is_some() => {
+                    self.look_at_lease();
                 }
                 event = self.base.next() => self.event(event)?,
                 () = sleep_until(silent), if linked => {
@@ -143,7 +151,9 @@ impl Agent {
 
     fn link_event(&mut self, event: LinkEvent<Link>) -> Result<(), Error> {
         match event {
+            LinkEvent::DialNow if !self.may_dial() => {}
             LinkEvent::DialNow => {
+                self.lease_dials();
                 let introduction = self.introduction();
                 self.base.dials(tokio::spawn(Link::dial(introduction)));
             }
@@ -216,6 +226,7 @@ impl Agent {
                 shards,
                 work: self.base.work.epoch(),
                 ready: true,
+                lapsed: self.kept.lapsed(),
                 last,
             });
             if last {

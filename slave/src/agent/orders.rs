@@ -79,6 +79,9 @@ impl Agent {
         };
         link.accepted = true;
         self.base.failures = 0;
+        if !self.lease_accepted(accepted.lease_ms) {
+            return;
+        }
         self.base.table.set_shard_count(accepted.shard_count);
         tracing::info!(term = %self.term, shard_count = accepted.shard_count, "accepted by the master");
         self.stands_by();
@@ -160,6 +163,7 @@ impl Agent {
     }
 
     fn pong(&mut self, ping: message::Ping) {
+        self.lease_pinged(ping.number, ping.heard);
         // Also before the report is accepted: the master may take its time.
         if let Some(link) = self.base.link() {
             let counts = self.base.context.counters.read();
@@ -180,6 +184,7 @@ impl Agent {
             let sink = context.sink.as_deref();
             link.say(&ToMaster::Pong(Pong {
                 number: ping.number,
+                lease_ms: self.kept.millis(),
                 finished: counts.finished,
                 failed: counts.failed,
                 full_ms: full.all,

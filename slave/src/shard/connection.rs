@@ -120,6 +120,10 @@ impl Shard {
                         ended
                     };
                 }
+                Input::Gateway(_) if self.context.lease.is_shut() => {
+                    gateway.close().await;
+                    return Ended::Turn(self.seals_itself());
+                }
                 Input::Gateway(incoming) => {
                     self.current.named(gateway.named());
                     if let Some(listening) = &mut life.listening {

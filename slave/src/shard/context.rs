@@ -20,6 +20,7 @@ use crate::{
     bot::{Bot, State, Work},
     config::SlaveConfig,
     error::Error,
+    lease::Gate,
     state::{snapshot::Store, stays::Stays},
     telemetry::{Checkpoints, Counters, Fullness, Hearing, Lag, Stores},
 };
@@ -56,6 +57,8 @@ pub(crate) struct Context {
     /// Shards of the whole bot.
     pub(crate) shard_count: AtomicU32,
     pub(crate) checkpoints: Checkpoints,
+    /// Whether this process may act for its shards.
+    pub(crate) lease: Gate,
     pub(super) imports: Imports,
     /// Whose turn it is to try an event: one at a time in the process.
     pub(crate) trials: Arc<Semaphore>,
@@ -106,6 +109,7 @@ impl Context {
             hearing: Hearing::default(),
             stores: Stores::default(),
             checkpoints: Checkpoints::default(),
+            lease: Gate::default(),
             imports: Imports::new(),
             trials: Arc::new(Semaphore::new(1)),
             fleet: Mutex::default(),

@@ -115,6 +115,11 @@ impl Shard {
 
     /// Hands an event out that the window counts as running.
     pub(super) fn hand_out(&mut self, event: Event, attempt: u32) {
+        if self.context.lease.is_shut() {
+            // It is the next owner's, and this shard is about to be sealed.
+            self.events.give_back(vec![event]);
+            return;
+        }
         self.context.counters.handed.add();
         if event.mark() == Mark::MayRepeat {
             self.context.counters.marked.add();
@@ -131,6 +136,9 @@ impl Shard {
     }
 
     pub(super) fn hand_out_retries(&mut self, now: Instant) {
+        if self.context.lease.is_shut() {
+            return;
+        }
         while let Some((event, attempt)) = self.events.retry(now) {
             self.hand_out(event, attempt);
         }

@@ -53,7 +53,9 @@ impl Shard {
             let soon = [
                 due,
                 self.notes.due(),
-                self.events.next_retry().filter(|_| serving),
+                self.events
+                    .next_retry()
+                    .filter(|_| serving && !self.context.lease.is_shut()),
                 self.events.worth_a_look_at().filter(|_| serving),
                 command_at.err(),
                 self.snapshot.due().filter(|_| serving),

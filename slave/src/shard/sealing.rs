@@ -12,11 +12,23 @@ use super::{
 };
 use crate::bot::{Settles, Settling};
 
+/// What runs when the lease is over may run so long.
+const LAPSED: Duration = Duration::from_secs(10);
+
 /// What is held back for the word of an earlier owner is waited for so long: this shard
 /// is another's by now, and the word goes there. It may be on its way here.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 impl Shard {
+    /// As if a master had ordered it: the lease of this process is over.
+    pub(super) const fn seals_itself(&self) -> Turn {
+        Turn::Seal {
+            epoch: self.epoch,
+            drain: LAPSED,
+            begins: None,
+        }
+    }
+
     /// Nothing is handed out from here on. The connection is closed already.
     pub(super) fn seal(&mut self, drain: Duration) -> Phase {
         debug_assert!(self.epoch > Epoch(0), "only an owner has a ticket to give");

@@ -17,6 +17,7 @@ mod dependencies;
 mod hazards;
 mod joining;
 mod late;
+mod leases;
 mod leaving;
 mod legacy;
 mod logs;

@@ -93,7 +93,11 @@ async fn settled(peer: &mut Peer) -> Settled {
 }
 
 async fn unfinished(peer: &mut Peer) -> Vec<Unfinished> {
-    peer.order(ToSlave::Ping(Ping { number: 7 })).await;
+    peer.order(ToSlave::Ping(Ping {
+        number: 7,
+        heard: 0,
+    }))
+    .await;
     peer.wait("pong", |message| match message {
         ToMaster::Pong(pong) => Some(pong.unfinished.clone()),
         _ => None,

@@ -225,6 +225,9 @@ pub(super) fn master_toml(
         toml.push_str(&format!(
             "[[slot]]\nname = \"main\"\ncommand = {command:?}\n"
         ));
+        if let Some(lease) = options.special.lease {
+            toml.push_str(&format!("on_silence = \"lease\"\nlease = {lease:?}\n"));
+        }
         if let Some(address) = options.special.clients_at {
             toml.push_str(&format!("listen = \"{address}\"\n"));
         }

@@ -53,6 +53,8 @@ pub struct Special {
     pub master_wrapper: Vec<String>,
     /// Where slaves serve clients of their own: the master has the socket, and passes it on.
     pub clients_at: Option<SocketAddr>,
+    /// How long the slaves of the slot serve without a master, if not for ever.
+    pub lease: Option<&'static str>,
     /// Standbys of the slot, if it has a command.
     pub standbys: u32,
     /// Where the next master kills itself.

@@ -64,7 +64,13 @@ impl Deploy {
     /// It is time to ask how the canary's slave fares, if it is looked at.
     pub(crate) fn look_at_canary(&self, out: &mut Out) {
         if let Some((to, _)) = self.baking() {
-            out.send(to, ToSlave::Ping(Ping { number: OF_CANARY }));
+            out.send(
+                to,
+                ToSlave::Ping(Ping {
+                    number: OF_CANARY,
+                    heard: 0,
+                }),
+            );
             out.start(Timer::Deploy(self.slot), ASKED_EVERY);
         }
     }

@@ -103,7 +103,7 @@ impl Deploy {
     /// The soak begins: what the new slave says now is what its end is compared with.
     pub(crate) fn ask_how_it_fares(&self, to: SlaveId, out: &mut Out) {
         let number = START_OF_SOAK;
-        out.send(to, ToSlave::Ping(Ping { number }));
+        out.send(to, ToSlave::Ping(Ping { number, heard: 0 }));
     }
 
     /// The answer to that.
@@ -121,7 +121,7 @@ impl Deploy {
             soak.asked = true;
         }
         let number = END_OF_SOAK;
-        out.send(to, ToSlave::Ping(Ping { number }));
+        out.send(to, ToSlave::Ping(Ping { number, heard: 0 }));
         out.start(Timer::Deploy(self.slot), patience);
     }
 

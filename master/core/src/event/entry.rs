@@ -82,6 +82,14 @@ pub enum Entry {
     Whole,
     /// Whether the service refused a RESUME while the old connection was open.
     LateSealRefused(bool),
+    /// A slave seals itself when it heard nothing of a leader for so long; zero: it does not,
+    /// or it is not known.
+    Leased {
+        /// Which.
+        slave: SlaveId,
+        /// For how long.
+        lease: Duration,
+    },
     /// What is left of the budget of permits, and what holds them up. Saved before the
     /// permit that it counts is sent, so that no start of a master gives one twice.
     Identifies(Identifies),

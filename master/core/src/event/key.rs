@@ -8,7 +8,7 @@
 //! ```text
 //! pinned   owner.SHARD   ticket.SHARD   work   slave.ID   deploy   deploy.SLOT
 //! seen     lost          late-seal-refused     command.SLOT        given-up.DEPLOY
-//! identifies
+//! identifies             lease.ID
 //! ```
 
 use std::{fmt, str::FromStr};
@@ -44,6 +44,8 @@ pub enum Key {
     LateSealRefused,
     /// What is left of the budget of permits.
     Identifies,
+    /// How long a slave serves without a leader.
+    Lease(SlaveId),
     /// The command of a slot.
     Command(String),
 }
@@ -66,6 +68,7 @@ impl Entry {
             Self::Whole => Key::Lost,
             Self::LateSealRefused(_) => Key::LateSealRefused,
             Self::Identifies(_) => Key::Identifies,
+            Self::Leased { slave, .. } => Key::Lease(*slave),
             Self::Command { slot, .. } => Key::Command(slot.clone()),
         }
     }
@@ -85,6 +88,7 @@ impl fmt::Display for Key {
             Self::Lost => f.write_str("lost"),
             Self::LateSealRefused => f.write_str("late-seal-refused"),
             Self::Identifies => f.write_str("identifies"),
+            Self::Lease(slave) => write!(f, "lease.{slave}"),
             Self::DeployOf(slot) => {
                 f.write_str("deploy.")?;
                 escaped(slot, f)
@@ -141,6 +145,7 @@ impl FromStr for Key {
             "lost" => Self::Lost,
             "late-seal-refused" => Self::LateSealRefused,
             "identifies" => Self::Identifies,
+            "lease" => Self::Lease(of.parse().map_err(|_| UnknownKey)?),
             "command" => Self::Command(unescaped(of).ok_or(UnknownKey)?),
             _ => return Err(UnknownKey),
         };
@@ -183,6 +188,7 @@ mod tests {
             Key::Lost,
             Key::LateSealRefused,
             Key::Identifies,
+            Key::Lease(SlaveId(7)),
             Key::Command("main".to_owned()),
             Key::Command("über uns.1=2".to_owned()),
             Key::Command(String::new()),

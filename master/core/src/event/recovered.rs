@@ -39,6 +39,8 @@ pub struct Recovered {
     pub tickets: BTreeMap<ShardId, RecoveredTicket>,
     /// Whether the service refused a late seal, and no operator had it forgotten.
     pub late_seal_refused: bool,
+    /// Slaves of these that seal themselves when they heard nothing of a leader for so long.
+    pub leases: BTreeMap<SlaveId, Duration>,
     /// What is known of permits by now; `None`: no master ever gave one.
     pub identifies: Option<Identifies>,
     /// Whether this is everything that was ever saved.

@@ -113,6 +113,7 @@ impl Fleet {
         self.slaves.remove(&id);
         out.stop(Timer::Slave(id));
         out.stop(Timer::Away(id));
+        out.stop(Timer::Lease(id));
         out.save(vec![entry], durability);
         let place = &mut self.slots[slot];
         if place.owner == Some(id) {

@@ -27,6 +27,9 @@ use crate::{
     timers::Timer,
 };
 
+/// Shards that an alarm names at most.
+const MOST_NAMED: usize = 8;
+
 /// Slaves that are remembered at most; the lowest ids go first.
 const MAX_FENCED: usize = 256;
 
@@ -89,10 +92,24 @@ impl Fleet {
             out.send(id, ToSlave::StopWork(Work { epoch, ticket }));
         }
         out.send(id, ToSlave::Shutdown);
-        out.alarm(format!(
-            "slave {id} is alive although it was fenced; the master orders it to forget its shards and to \
-             end. Events that it handled since may have been handled twice"
-        ));
+        if report.lapsed {
+            let finished = report.shards.iter().take(MOST_NAMED).map(|held| {
+                let (shard, handled) = (held.ticket.shard, held.ticket.handled);
+                format!("shard {shard} up to {handled}")
+            });
+            let finished: Vec<_> = finished.collect();
+            out.alarm(format!(
+                "slave {id} is back, which sealed itself when its lease was over: its shards went on \
+                 elsewhere, and the master orders it to end. What it had finished and could not tell \
+                 was handed out once more, marked ({})",
+                finished.join(", ")
+            ));
+        } else {
+            out.alarm(format!(
+                "slave {id} is alive although it was fenced; the master orders it to forget its shards \
+                 and to end. Events that it handled since may have been handled twice"
+            ));
+        }
         out.start(Timer::Slave(id), settings.retire);
     }
 }

@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use baton_protocol::{
-    SlaveId, ToSlave,
-    message::{Accepted, Hello, RefusedReason, Report, Role},
+    SlaveId,
+    message::{Hello, RefusedReason, Report, Role},
 };
 
 use crate::{
@@ -150,7 +150,7 @@ impl Fleet {
         slave.heard = out.now;
         let build = slave.hello.build.clone();
         let slot = self.slots[slave.slot].name.clone();
-        out.send(id, ToSlave::Accepted(Accepted { shard_count }));
+        self.accept_with_lease(id, shard_count, out);
         let host = self.host_of(id);
         out.tell(News::SlaveJoined {
             slave: id,

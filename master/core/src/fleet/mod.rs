@@ -12,6 +12,7 @@ mod identity;
 mod in_doubt;
 mod join;
 mod launch;
+mod lease;
 mod leave;
 mod lies;
 mod placement;
@@ -39,6 +40,8 @@ use crate::{
     timers::Timer,
 };
 
+#[cfg(test)]
+pub(crate) use self::lease::FIRST_PING;
 pub(crate) use self::{
     lies::Lies,
     sink::KnownSink,
@@ -81,6 +84,9 @@ impl Fleet {
             let members = Members { first, last };
             let host = slot.host.clone();
             let mut made = Slot::new(slot.name.clone(), members, slot.launches, host);
+            // Whole milliseconds travel.
+            let millis = |lease: Duration| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+            made.lease = slot.lease.map(millis).map(Duration::from_millis);
             for shard in made.members.iter() {
                 // A shard named by two slots belongs to the first.
                 if fleet.shards.add(shard, Shard::new(id, recovered.floor)) {
@@ -123,9 +129,11 @@ impl Fleet {
             let slot = fleet.slots.named(&hello.slot);
             let slot = slot.or_else(|| rows.get(&id).copied());
             if let Some(slot) = slot.or_else(|| fleet.slots.first()) {
-                fleet
-                    .slaves
-                    .insert(id, Slave::new(hello, slot, Presence::Expected));
+                let mut slave = Slave::new(hello, slot, Presence::Expected);
+                // Whatever a former leader said that it heard, it had heard by now.
+                slave.heard = now;
+                slave.lease.keeps = recovered.leases.get(&id).copied();
+                fleet.slaves.insert(id, slave);
             }
         }
         fleet

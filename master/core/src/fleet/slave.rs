@@ -9,7 +9,7 @@ use baton_protocol::{
 
 use crate::{
     event::Time,
-    fleet::{KnownSink, SlotId},
+    fleet::{KnownSink, SlotId, lease::Leased},
     view::Because,
 };
 
@@ -42,6 +42,8 @@ pub(crate) struct Slave {
     pub(crate) usual_lag: Option<Duration>,
     /// When it said something last.
     pub(crate) heard: Time,
+    /// What its silence says.
+    pub(crate) lease: Leased,
     /// How well its connections hear, as it said last; `None`: it cannot say that.
     pub(crate) hearing: Option<Hearing>,
     /// How its local clients do, as it said last; `None`: it serves none.
@@ -203,6 +205,13 @@ impl Slave {
             lag: None,
             usual_lag: None,
             heard: Time(Duration::ZERO),
+            lease: Leased {
+                keeps: None,
+                sent: 0,
+                answered: 0,
+                is_acknowledged: false,
+                refuses: false,
+            },
             hearing: None,
             store: None,
             clients: None,

@@ -20,6 +20,8 @@ pub(crate) struct Slot {
     pub(crate) host: Option<String>,
     /// Whether nothing can be started into it: the agent of its host is away.
     pub(crate) agent_away: bool,
+    /// How long its slaves serve without a leader; `None`: for ever.
+    pub(crate) lease: Option<Duration>,
     /// The slave that fills it. It may be away; only its death or its leaving
     /// empties the slot.
     pub(crate) owner: Option<SlaveId>,
@@ -86,6 +88,7 @@ impl Slot {
             launches,
             agent_away: host.is_some(),
             host,
+            lease: None,
             owner: None,
             free: BTreeSet::new(),
             unknown: BTreeSet::new(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use baton_protocol::{
     Epoch, ShardId, ToSlave,
-    message::{ResumeAfter, Role},
+    message::{RefusedReason, ResumeAfter, Role},
 };
 
 use crate::{
@@ -35,6 +35,8 @@ impl Handover<'_> {
         let mut undone = BTreeSet::new();
         // A row of whoever had it, which took the place of a reservation.
         let mut unsaved = BTreeMap::new();
+        // Slaves that were to be told of a lease, or of none, that is not written down.
+        let mut untold = BTreeSet::new();
         for action in lost {
             match action {
                 Action::Save(entries, _) => {
@@ -53,8 +55,17 @@ impl Handover<'_> {
                                 }
                             }
                         }
+                        if let Entry::Leased { slave, .. } = entry {
+                            untold.insert(slave);
+                        }
                         self.out.saves.unsaved.insert(entry.key(), entry);
                     }
+                }
+                Action::Send(slave, ToSlave::Accepted(accepted))
+                    if accepted.lease_ms > 0 || untold.contains(&slave) =>
+                {
+                    let detail = "the journal cannot be written: dial again later".to_owned();
+                    self.out.refuse(slave, RefusedReason::Other, detail);
                 }
                 Action::Send(slave, message) => {
                     let relies = Relies::of(&message);
@@ -166,12 +177,13 @@ impl Relies {
                 Self::Start(start.shards.iter().map(|unit| unit.shard).collect())
             }
             ToSlave::State(_) | ToSlave::StateAck(_) | ToSlave::StartWork(_) => Self::All,
+            // It says that the term is proved.
+            ToSlave::Ping(ping) if ping.heard > 0 => Self::All,
+            ToSlave::Ping(_) | ToSlave::Accepted(_) => Self::Nothing,
             ToSlave::SoftStart
             | ToSlave::ShardMigrationStart(_)
             | ToSlave::Shutdown
-            | ToSlave::Accepted(_)
             | ToSlave::Refused(_)
-            | ToSlave::Ping(_)
             | ToSlave::IdentifyPermit(_)
             | ToSlave::Settled(_)
             | ToSlave::CopyState(_)

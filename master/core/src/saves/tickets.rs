@@ -35,12 +35,14 @@ impl Fleet {
 
 impl Out {
     /// Notes that this master runs: how old a session is after its end is counted
-    /// from here, however long ago its last checkpoint was.
-    pub(crate) fn note_seen(&mut self, seen: Duration) {
+    /// from here, however long ago its last checkpoint was. Whether it is saved now.
+    pub(crate) fn note_seen(&mut self, seen: Duration) -> bool {
         self.start(Timer::Seen, seen);
-        if !self.saves.fail() {
+        let may = !self.saves.fail();
+        if may {
             self.save(vec![Entry::Seen], Durability::Soon);
         }
+        may
     }
 
     /// Sees to it that tickets which changed are written.

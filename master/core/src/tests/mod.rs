@@ -26,6 +26,7 @@ mod hostile;
 mod hosts;
 mod late;
 mod launches;
+mod lease;
 mod leaving;
 mod model;
 mod named;

@@ -53,6 +53,7 @@ fn row_name(entry: &Entry) -> Option<String> {
         | Entry::GivenUp(_)
         | Entry::Seen
         | Entry::Identifies(_)
+        | Entry::Leased { .. }
         | Entry::Whole => None,
         Entry::LateSealRefused(refused) => Some(format!("late seals refused: {refused}")),
     }

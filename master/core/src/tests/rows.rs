@@ -27,12 +27,16 @@ pub(super) fn write(rows: &mut Recovered, entry: Entry) -> bool {
         Entry::Slave(hello) => {
             rows.slaves.insert(hello.slave, *hello);
         }
+        Entry::Leased { slave, lease } if lease.is_zero() => drop(rows.leases.remove(&slave)),
+        Entry::Leased { slave, lease } => drop(rows.leases.insert(slave, lease)),
         Entry::Gone(slave) => {
             rows.slaves.remove(&slave);
+            rows.leases.remove(&slave);
             rows.fenced.remove(&slave);
         }
         Entry::Fenced(slave) => {
             rows.slaves.remove(&slave);
+            rows.leases.remove(&slave);
             rows.fenced.insert(slave);
         }
         Entry::Ticket {

@@ -184,6 +184,11 @@ pub struct SlaveView {
     pub answered_ms_ago: Option<u64>,
     /// Whether that is too long for one that lives.
     pub hangs: bool,
+    /// How many milliseconds it serves without a leader, as far as anybody relies on it;
+    /// absent: for ever.
+    pub lease_ms: Option<u64>,
+    /// Whether its slot has a lease and it knows of none: its silence says nothing.
+    pub lease_refused: bool,
     /// How many shards it owns.
     pub shards: u32,
     /// Events that its handlers finished since its start, failed ones included.

@@ -165,6 +165,8 @@ impl Picture<'_> {
             connected,
             answered_ms_ago: connected.then(|| millis(answered)),
             hangs: connected && answered > self.settings.answers,
+            lease_ms: slave.lease.keeps.map(millis),
+            lease_refused: slave.lease.refuses,
             shards: u32::try_from(slave.holds.len()).unwrap_or(u32::MAX),
             finished: slave.record.finished,
             failed: slave.record.failed,

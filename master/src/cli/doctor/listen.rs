@@ -101,6 +101,7 @@ mod tests {
             command: launched.then(Vec::new),
             shards: None,
             host: None,
+            lease: None,
             env: BTreeMap::new(),
             log: None,
             listen: listen.map(|listen| listen.parse().unwrap()),

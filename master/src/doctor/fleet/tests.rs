@@ -72,7 +72,7 @@ fn a_fleet_that_is_well_has_each_check_once_and_nothing_to_do() {
 #[test]
 fn each_trouble_is_found_and_says_what_to_do() {
     type Change = fn(&mut View);
-    let troubles: [(&str, Level, Change); 19] = [
+    let troubles: [(&str, Level, Change); 20] = [
         ("link", Level::Error, |view| {
             view.slaves[0].answered_ms_ago = Some(17_000);
             view.slaves[0].hangs = true;
@@ -129,6 +129,9 @@ fn each_trouble_is_found_and_says_what_to_do() {
         ("shards", Level::Error, |view| {
             view.shards[1].state = "no session";
             view.deploy = Some(baton_core::view::DeployView::default());
+        }),
+        ("lease", Level::Warning, |view| {
+            view.slaves[0].lease_refused = true;
         }),
         ("journal", Level::Error, |view| view.journal_fails = true),
     ];

@@ -245,13 +245,13 @@ async fn of_two_agents_with_one_name_the_first_one_counts_while_it_answers() {
     let number = loop {
         let frame = timeout(LONG, first.0.recv()).await.unwrap();
         let asked = ToAgent::from_frame(frame.unwrap().expect("a question")).unwrap();
-        if let ToAgent::Ping(Ping { number }) = asked
+        if let ToAgent::Ping(Ping { number, .. }) = asked
             && number > 1 << 32
         {
             break number;
         }
     };
-    first.says(FromAgent::Pong(Ping { number })).await;
+    first.says(FromAgent::Pong(Ping { number, heard: 0 })).await;
     let ToAgent::Refused(refused) = second.hears().await else {
         panic!("a refusal was to come");
     };

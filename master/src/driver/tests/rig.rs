@@ -134,6 +134,7 @@ impl Stage {
             command: command.clone(),
             shards: None,
             host: host.clone(),
+            lease: None,
             env: BTreeMap::new(),
             log: None,
             listen: None,

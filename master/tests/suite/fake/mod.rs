@@ -448,6 +448,7 @@ fn report(seen: &Seen) -> Report {
         shards: seen.shards.iter().map(held).collect(),
         work: seen.work,
         ready: true,
+        lapsed: false,
         last: true,
     }
 }

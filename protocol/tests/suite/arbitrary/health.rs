@@ -4,7 +4,7 @@ use super::*;
 
 pub(super) fn pong() -> impl Strategy<Value = Pong> {
     (
-        any::<[u64; 10]>(),
+        any::<[u64; 11]>(),
         any::<[u32; 2]>(),
         vec(unfinished(), 0..3),
         option::of(store_room().prop_map(Box::new)),
@@ -14,6 +14,7 @@ pub(super) fn pong() -> impl Strategy<Value = Pong> {
         .prop_map(|(times, shards, unfinished, store, clients, sink)| {
             let [
                 number,
+                lease_ms,
                 finished,
                 failed,
                 full_ms,
@@ -27,6 +28,7 @@ pub(super) fn pong() -> impl Strategy<Value = Pong> {
             let [silent_shard, heartbeat_shard] = shards.map(ShardId);
             Pong {
                 number,
+                lease_ms,
                 finished,
                 failed,
                 full_ms,

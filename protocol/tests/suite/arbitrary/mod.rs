@@ -178,9 +178,14 @@ fn to_joined() -> impl Strategy<Value = ToSlave> {
         unit().prop_map(ToSlave::Overtake),
         resume().prop_map(ToSlave::Resume),
         Just(ToSlave::Shutdown),
-        any::<u32>().prop_map(|shard_count| ToSlave::Accepted(Accepted { shard_count })),
+        any::<(u32, u32)>().prop_map(|(shard_count, lease)| {
+            ToSlave::Accepted(Accepted {
+                shard_count,
+                lease_ms: lease.into(),
+            })
+        }),
         refused().prop_map(ToSlave::Refused),
-        any::<u64>().prop_map(|number| ToSlave::Ping(Ping { number })),
+        any::<(u64, u64)>().prop_map(|(number, heard)| ToSlave::Ping(Ping { number, heard })),
         unit().prop_map(ToSlave::IdentifyPermit),
         settled().prop_map(ToSlave::Settled),
         (unit(), any::<u16>()).prop_map(|(unit, reader)| {
@@ -332,14 +337,15 @@ fn report() -> impl Strategy<Value = Report> {
             untouched,
         },
     );
-    (vec(held, 0..4), any::<u64>(), any::<[bool; 2]>()).prop_map(|(shards, work, [ready, last])| {
-        Report {
+    (vec(held, 0..4), any::<u64>(), any::<[bool; 3]>()).prop_map(
+        |(shards, work, [ready, lapsed, last])| Report {
             shards,
             work: Epoch(work),
             ready,
+            lapsed,
             last,
-        }
-    })
+        },
+    )
 }
 
 fn entry() -> impl Strategy<Value = CheckpointEntry> {

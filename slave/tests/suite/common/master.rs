@@ -17,6 +17,8 @@ pub struct FakeMaster {
     pub secret: Secret,
     pub term: Term,
     pub shard_count: u32,
+    /// The lease of slaves that it accepts, in milliseconds; zero: none.
+    pub lease_ms: u64,
 }
 
 impl FakeMaster {
@@ -29,6 +31,7 @@ impl FakeMaster {
                 ..Term::default()
             },
             shard_count,
+            lease_ms: 0,
         }
     }
 
@@ -91,6 +94,7 @@ impl FakeMaster {
             report.shards.extend(part.shards);
             report.work = part.work;
             report.ready = part.ready;
+            report.lapsed = part.lapsed;
             report.last = part.last;
         }
         Met {
@@ -99,6 +103,7 @@ impl FakeMaster {
             running,
             report,
             shard_count: self.shard_count,
+            lease_ms: self.lease_ms,
         }
     }
 }
@@ -128,6 +133,7 @@ pub struct Met {
     running: bool,
     pub report: Report,
     shard_count: u32,
+    lease_ms: u64,
 }
 
 impl Met {
@@ -138,8 +144,12 @@ impl Met {
             running,
             report,
             shard_count,
+            lease_ms,
         } = self;
-        let accepted = Accepted { shard_count };
+        let accepted = Accepted {
+            shard_count,
+            lease_ms,
+        };
         send(&mut connection, message::ToSlave::Accepted(accepted)).await;
         Peer::new(connection, hello, running, report)
     }

@@ -144,7 +144,12 @@ impl Scene {
 
     /// The same, and of it because its bot had no room.
     async fn full(&mut self) -> (u64, u64) {
-        self.peer.order(ToSlave::Ping(Ping { number: 1 })).await;
+        self.peer
+            .order(ToSlave::Ping(Ping {
+                number: 1,
+                heard: 0,
+            }))
+            .await;
         let said = self.peer.wait("a pong", |message| match message {
             ToMaster::Pong(pong) => Some((pong.full_ms, pong.full_bot_ms)),
             _ => None,

@@ -29,7 +29,10 @@ async fn room(side: &mut Side, says: impl Fn(&StoreRoom) -> bool) -> StoreRoom {
     let asks = async {
         loop {
             side.peer
-                .order(ToSlave::Ping(Ping { number: 1 << 40 }))
+                .order(ToSlave::Ping(Ping {
+                    number: 1 << 40,
+                    heard: 0,
+                }))
                 .await;
             let pong = side.peer.wait("a pong", |message| match message {
                 ToMaster::Pong(pong) => Some(pong.store.clone()),
@@ -116,7 +119,11 @@ async fn what_finds_no_room_is_not_handed_out_and_waits_for_a_process_with_more(
     let stands = scene.sides[small].slave.bot.pieces(ShardId(0)).unwrap();
     assert_eq!(stands.len(), 40, "those that READY names, torn is none");
     let peer = &mut scene.sides[small].peer;
-    peer.order(ToSlave::Ping(Ping { number: 1 })).await;
+    peer.order(ToSlave::Ping(Ping {
+        number: 1,
+        heard: 0,
+    }))
+    .await;
     let said = peer.wait("a pong", |message| match message {
         ToMaster::Pong(pong) => Some((pong.full_ms, pong.full_store_ms)),
         _ => None,

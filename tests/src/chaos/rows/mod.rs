@@ -8,6 +8,7 @@ mod doors;
 mod handlers;
 mod host;
 mod late;
+mod lease;
 mod links;
 mod master;
 mod operator;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Row> {
         operator::ROWS,
         doors::ROWS,
         host::ROWS,
+        lease::ROWS,
         &late::rows(),
     ]
     .concat()

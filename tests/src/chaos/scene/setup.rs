@@ -40,6 +40,8 @@ pub struct Setup {
     pub stretch: f64,
     /// Whether slaves write their state down.
     pub snapshots: Snapshots,
+    /// How long the slaves of the slot serve without a master, if not for ever.
+    pub lease: Option<&'static str>,
     /// Standbys of the slot.
     pub standbys: u32,
     /// Where the first master kills itself.
@@ -105,6 +107,7 @@ impl Setup {
             limits: BTreeMap::new(),
             stretch: 1.0,
             snapshots: Snapshots::On,
+            lease: None,
             standbys: 0,
             crash: None,
             shim: Loads::Nobody,
@@ -170,6 +173,7 @@ pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> Fle
         limits: limits(setup.stretch),
         master_wrapper: wrapper(setup.unread),
         crash: setup.crash,
+        lease: setup.lease,
         standbys: setup.standbys,
         clients_at: setup.proxy,
         late_seal: setup.late_seal,

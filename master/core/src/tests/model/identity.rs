@@ -174,6 +174,7 @@ impl Journal {
             launches: _,
             // Nobody identifies.
             identifies: _,
+            leases,
             // Which follows from how the only deploy ended.
             given_up: _,
             tickets,
@@ -185,7 +186,7 @@ impl Journal {
         (synced, work_synced, last_deploy, late_seal_refused).hash(&mut hasher);
         debugged(
             &mut hasher,
-            &(shards, work, slaves.keys(), tickets, unsaved),
+            &(shards, work, slaves.keys(), tickets, unsaved, leases),
         );
         *identity = hasher.finish();
     }
@@ -253,6 +254,8 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             lag: _,
             usual_lag: _,
             heard: _,
+            // No slot has one here.
+            lease: _,
             hearing: _,
             store: _,
             backpressure: _,
@@ -277,6 +280,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         // Its slaves are the master's own to start.
         host: _,
         agent_away: _,
+        lease: _,
         owner,
         free,
         unknown,

@@ -46,6 +46,9 @@ pub(super) struct Judge {
     /// Actions that were carried out.
     pub(super) actions: u32,
     pub(super) identifies: u32,
+    /// Leases that were over, and slaves that were taken for dead because of that.
+    pub(super) lapsed: u32,
+    pub(super) dead_by_lease: u32,
     pub(super) marked: u32,
     pub(super) handed: u32,
     /// Deploys that ended, by outcome.
@@ -76,6 +79,7 @@ impl World {
         );
         for (&other, slave) in &self.slaves {
             let acts = slave.rows.get(&unit.shard).is_some_and(Row::acts);
+            let acts = acts && !slave.is_over(self.now);
             assert!(
                 other == id || !acts,
                 "P3: {unit:?} is started by {id:?}, and {other:?} acts on it"
@@ -91,7 +95,7 @@ impl World {
         );
         for (&other, slave) in &self.slaves {
             assert!(
-                other == id || slave.work == Epoch(0),
+                other == id || slave.work == Epoch(0) || slave.is_over(self.now),
                 "the work runs at {id:?} and {other:?}"
             );
         }

@@ -49,6 +49,10 @@ impl World {
         if slave.is_stopped() {
             return;
         }
+        self.look_at_lease(id);
+        let Some(slave) = self.slaves.get(&id) else {
+            return;
+        };
         if slave.link.is_none() {
             self.dial(id);
             return;

@@ -103,6 +103,7 @@ impl World {
         };
         let link = LinkId(self.next_link);
         self.next_link += 1;
+        slave.lease.dials(slave.clock(self.now));
         let (hello, report) = slave.introduce();
         slave.link = Some(link);
         slave.accepted = false;
@@ -169,6 +170,11 @@ impl World {
         if self.slaves.get(&slave).is_none_or(Slave::is_stopped) {
             return;
         }
+        self.look_at_lease(slave);
+        // It may have hung up.
+        let Some(link) = self.links.get_mut(&id).filter(|link| link.slave_open) else {
+            return;
+        };
         match link.down.pop_front() {
             Some(Down::Order(order)) => self.order(slave, order),
             Some(Down::End) => {

@@ -246,6 +246,11 @@ impl World {
                 }
             }
             Action::Keep(_) => {}
+            Action::Tell(News::SlaveGone {
+                slave,
+                dead: Some(Evidence::Lease),
+                ..
+            }) => self.judge_lease(slave),
             Action::Tell(News::Fenced { slave, .. }) => self.fenced(slave),
             Action::Tell(news) => self.judge_news(&news),
             Action::Exit => {

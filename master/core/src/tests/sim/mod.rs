@@ -21,6 +21,7 @@ mod discord;
 mod disk;
 mod handover;
 mod judge;
+mod leases;
 mod life;
 mod links;
 mod master;

@@ -27,6 +27,8 @@ struct Sum {
     handed: u64,
     marked: u64,
     identifies: u64,
+    lapsed: u64,
+    dead_by_lease: u64,
     copied_anew: u64,
     overtaken: u64,
     sealed_late: u64,
@@ -74,6 +76,8 @@ fn nothing_is_lost_whatever_dies() {
     }
     let seen = all.copied_anew > 0;
     assert!(seen || seeds < SEEDS, "no owner was back before its seal");
+    let seen = all.lapsed > all.dead_by_lease && all.dead_by_lease > 0;
+    assert!(seen || seeds < SEEDS, "no lease was over");
     let seen = all.overtaken > all.sealed_late && all.sealed_late > 0;
     assert!(seen || seeds < SEEDS, "no shard was sealed late");
 }
@@ -132,6 +136,8 @@ impl Sum {
         self.handed += u64::from(judge.handed);
         self.marked += u64::from(judge.marked);
         self.identifies += u64::from(judge.identifies);
+        self.lapsed += u64::from(judge.lapsed);
+        self.dead_by_lease += u64::from(judge.dead_by_lease);
         self.copied_anew += u64::from(judge.copied_anew);
         self.overtaken += u64::from(judge.overtaken);
         self.sealed_late += u64::from(judge.sealed_late);
@@ -145,6 +151,8 @@ impl Sum {
         self.handed += other.handed;
         self.marked += other.marked;
         self.identifies += other.identifies;
+        self.lapsed += other.lapsed;
+        self.dead_by_lease += other.dead_by_lease;
         self.copied_anew += other.copied_anew;
         self.overtaken += other.overtaken;
         self.sealed_late += other.sealed_late;

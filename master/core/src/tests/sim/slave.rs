@@ -2,7 +2,8 @@
 
 use baton_protocol::{
     Version,
-    message::{Pong, Refused, RefusedReason, Unit},
+    lease::Lease,
+    message::{Refused, RefusedReason, Unit},
 };
 
 use super::{
@@ -25,6 +26,9 @@ pub(super) struct Slave {
     pub(super) refused_for_good: bool,
     /// Does one in so many of the steps that it could do.
     pub(super) pace: u64,
+    pub(super) lease: Lease,
+    /// Whether it sealed what it had because that was over, and nobody accepted it since.
+    pub(super) lapsed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -189,6 +193,8 @@ impl Slave {
             flaw,
             refused_for_good: false,
             pace: 1,
+            lease: Lease::default(),
+            lapsed: false,
         }
     }
 
@@ -225,6 +231,7 @@ impl Slave {
             shards: held.collect(),
             work: self.work,
             ready: true,
+            lapsed: self.lapsed,
             last: true,
         };
         for row in self.rows.values_mut() {
@@ -291,16 +298,14 @@ impl World {
             ToSlave::Try(_) => {}
             ToSlave::Forget(unit) => self.forget(id, unit),
             ToSlave::Settled(settled) => self.take_settled(id, &settled),
-            ToSlave::Accepted(_) => self.accepted(id),
+            ToSlave::Accepted(accepted) => {
+                let slave = self.slaves.get_mut(&id).unwrap();
+                slave.takes_lease(accepted.lease_ms);
+                self.accepted(id);
+            }
             ToSlave::Refused(refused) => self.refused(id, &refused),
             ToSlave::StateAck(_) => {}
-            ToSlave::Ping(ping) => {
-                let pong = Pong {
-                    number: ping.number,
-                    ..Pong::default()
-                };
-                self.say(id, ToMaster::Pong(pong));
-            }
+            ToSlave::Ping(ping) => self.answer(id, ping.number, ping.heard),
         }
     }
 

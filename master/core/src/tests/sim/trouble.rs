@@ -131,7 +131,13 @@ impl World {
         }
         if dice.one_in(4) {
             for slot in &mut settings.slots {
-                slot.host = Some(super::agents::HOST.to_owned());
+                slot.host = Some(agents::HOST.to_owned());
+            }
+        }
+        if dice.one_in(4) {
+            let lease = SECOND * (1 + u32::try_from(dice.below(2)).unwrap());
+            for slot in &mut settings.slots {
+                slot.lease = Some(lease);
             }
         }
         let mut world = Self::new(seed, settings);
