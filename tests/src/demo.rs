@@ -1,6 +1,7 @@
 //! The main job, end to end: a busy bot is replaced by a new build.
 
 mod deployed;
+pub mod hosts;
 mod judging;
 mod launched;
 mod page;
@@ -9,6 +10,7 @@ pub mod sink;
 
 use std::{
     collections::BTreeMap,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -202,6 +204,7 @@ fn fleet_options(options: &DemoOptions, special: Special) -> FleetOptions {
             rtt: options.rtt,
             tls: options.tls,
             seed: options.seed,
+            at: Ipv4Addr::LOCALHOST,
             // The probes are a full shard's traffic: it gets a full shard's buffer.
             more: [
                 ("--max-concurrency", concurrency.to_string()),

@@ -1,6 +1,6 @@
 //! The simulated Discord as a process of its own, driven over its control port.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -35,6 +35,8 @@ pub struct DiscordOptions {
     pub tls: bool,
     /// Seed of its traffic and its guilds.
     pub seed: u64,
+    /// The address of this host at which it listens.
+    pub at: Ipv4Addr,
     /// Further flags.
     pub more: Vec<String>,
 }
@@ -50,6 +52,7 @@ impl Default for DiscordOptions {
             rtt: Duration::ZERO,
             tls: false,
             seed: 3,
+            at: Ipv4Addr::LOCALHOST,
             more: more.map(str::to_owned).to_vec(),
         }
     }
@@ -113,7 +116,7 @@ impl Discord {
     /// It does not start.
     pub async fn start(folder: &Path, logs: &Path, options: &DiscordOptions) -> Result<Self> {
         let mut arguments: Vec<String> = [
-            ("--listen", "127.0.0.1:0".to_owned()),
+            ("--listen", format!("{}:0", options.at)),
             ("--control", "127.0.0.1:0".to_owned()),
             ("--shards", options.shards.to_string()),
             ("--guilds-per-shard", options.guilds_per_shard.to_string()),

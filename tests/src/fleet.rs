@@ -1,6 +1,7 @@
 //! A whole fleet of real processes in a folder of its own, and the verbs of
 //! every end-to-end test: start, deploy, settle, verdict.
 
+mod hosts;
 mod lines;
 mod options;
 
@@ -17,11 +18,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{process::Command, time::Instant};
 
-pub use self::lines::HIDDEN;
 use self::lines::{
     ARMED, First, master_toml, slave_arguments, slave_command, start_master, write_toml,
 };
-pub use self::options::{Armed, Crash, FleetOptions, Special};
+pub use self::options::{Armed, Crash, FleetOptions, SlotOptions, Special};
+pub use self::{hosts::AgentOptions, lines::HIDDEN};
 use crate::{
     discord::{Discord, TOKEN},
     error::{Error, Result},
@@ -30,7 +31,6 @@ use crate::{
     news::News,
     parts::{folders, kill_processes_naming},
     process::{Process, command},
-    programs::wrapped,
     records::{Handled, read_sinks},
     shim::{self, Loads},
     truth,
@@ -89,10 +89,14 @@ impl Fleet {
         let logs = folder.join("logs");
         let discord = Discord::start(&folder, &logs, &options.discord).await?;
         let config = folder.join("baton.toml");
-        write_toml(
-            &config,
-            &master_toml(&folder, &discord, &options, own_socket(0))?,
-        )?;
+        let listen = match &options.special.network {
+            Some(network) => {
+                hosts::certificates(&folder, network).await?;
+                (network.here(), 0).into()
+            }
+            None => own_socket(0),
+        };
+        write_toml(&config, &master_toml(&folder, &discord, &options, listen)?)?;
         let mut options = options;
         let (first, starts) = match First::start(&folder, &discord, &options, 1).await {
             // It was to die on the way.
@@ -245,30 +249,13 @@ impl Fleet {
     /// # Errors
     /// It does not start.
     pub async fn start_agent(&self, host: &str, wrapper: &[&str]) -> Result<Process> {
-        let dir = self.folder.join(format!("agent-{host}"));
-        let dir = dir.display().to_string();
-        let arguments = [
-            "agent",
-            "--json-ready",
-            "--host",
-            host,
-            "--join",
-            &self.listen,
-            "--runtime-dir",
-            &dir,
-        ];
-        let wrapper: Vec<_> = wrapper.iter().map(|word| (*word).to_owned()).collect();
-        let mut command = wrapped(&wrapper, "baton-master", &arguments)?;
-        self.slave_environment(&mut command);
-        let secret = self.folder.join("run/secret");
-        let secret = fs::read_to_string(secret).map_err(Error::io("read the secret"))?;
-        command
-            .env("BATON_SECRET", secret.trim())
-            .env("BATON_LOG", "info,baton_master=debug");
-        let logs = self.folder.join("logs");
-        let name = format!("agent-{host}");
-        let (process, _) = Process::start(&name, &logs, command, true).await?;
-        Ok(process)
+        self.start_agent_with(&AgentOptions {
+            host: host.to_owned(),
+            join: self.listen.clone(),
+            runs: wrapper.iter().map(|word| (*word).to_owned()).collect(),
+            tls: None,
+        })
+        .await
     }
 
     fn slave_environment(&self, command: &mut Command) {
@@ -393,9 +380,34 @@ impl Fleet {
     /// # Errors
     /// Either side does not answer.
     pub async fn state_mismatches(&self, build: &str, per_shard: usize) -> Result<Vec<String>> {
-        let slave = Endpoint::Unix(self.folder.join(format!("run/inspect-{build}")));
+        let shards = 0..self.options.discord.shards;
+        let place = self.folder.join(format!("run/inspect-{build}"));
+        self.state_mismatches_at(place, shards, per_shard).await
+    }
+
+    /// The same of one slot of several: `build` is that of its slave, `-`, and its name.
+    ///
+    /// # Errors
+    /// Either side does not answer.
+    pub async fn state_mismatches_of(
+        &self,
+        shards: impl IntoIterator<Item = u32>,
+        build: &str,
+        per_shard: usize,
+    ) -> Result<Vec<String>> {
+        let place = self.folder.join(format!("run/inspect-{build}"));
+        self.state_mismatches_at(place, shards, per_shard).await
+    }
+
+    async fn state_mismatches_at(
+        &self,
+        place: PathBuf,
+        shards: impl IntoIterator<Item = u32>,
+        per_shard: usize,
+    ) -> Result<Vec<String>> {
+        let slave = Endpoint::Unix(place);
         let mut wrong = Vec::new();
-        for shard in 0..self.options.discord.shards {
+        for shard in shards {
             let guilds = self.discord.guilds(shard).await?;
             for guild in guilds.into_iter().take(per_shard) {
                 let truth = self.discord.truth(guild).await?;

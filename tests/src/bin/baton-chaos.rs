@@ -49,6 +49,9 @@ struct Arguments {
     /// Seal shards late in every row
     #[arg(long)]
     late_seal: bool,
+    /// An agent launches the slaves in every row, as on a host of a fleet, and not the master
+    #[arg(long)]
+    fleet: bool,
     /// Instead of the rows: so many deploys in a row, a kill in every second one
     #[arg(long, value_name = "N", conflicts_with_all = ["quick", "row", "phase", "list"])]
     deploys: Option<u32>,
@@ -202,6 +205,7 @@ async fn run_all(arguments: &Arguments, chosen: Vec<(Row, Phase)>) -> Vec<Report
         for (row, phase) in &chosen {
             let (mut row, phase, room) = (*row, *phase, Arc::clone(&room));
             row.late |= arguments.late_seal;
+            row.agent |= arguments.fleet;
             let seed = arguments.traffic_seed.wrapping_add(u64::from(round));
             runs.spawn(async move {
                 let _place = room.acquire_owned().await;

@@ -8,7 +8,7 @@ use std::{
 
 use baton_brokers::Kind;
 use baton_tests::{
-    demo::{DemoOptions, proxy, run, serve_page, sink},
+    demo::{DemoOptions, hosts, proxy, run, serve_page, sink},
     error::Error,
 };
 use clap::Parser;
@@ -66,6 +66,11 @@ struct Arguments {
     /// the publisher deployed and killed, the broker killed and full, the worker killed for 60 s
     #[arg(long, value_name = "BROKER", conflicts_with_all = ["page", "proxy", "tls", "late_seal", "slave", "handler_ms", "probed"])]
     sink: Option<Kind>,
+    /// A fleet on so many hosts (network namespaces; needs root), a slot each: a rolling deploy,
+    /// then a host is lost
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=i64::from(hosts::MOST_HOSTS)),
+          conflicts_with_all = ["page", "proxy", "sink", "tls", "slave", "probed"])]
+    hosts: Option<u8>,
     /// With --sink: each of these for a shorter time
     #[arg(long, requires = "sink")]
     quick: bool,
@@ -145,6 +150,20 @@ async fn main() -> ExitCode {
     }
     if arguments.proxy {
         return match proxy::run(&options, say).await {
+            Ok(verdict) => {
+                let mut text = String::new();
+                if json {
+                    print(&format!("{}\n", verdict.to_json()));
+                } else if verdict.show(&mut text).is_ok() {
+                    print(&text);
+                }
+                ExitCode::from(u8::from(!verdict.faults().is_empty()))
+            }
+            Err(error) => failed(&error),
+        };
+    }
+    if let Some(count) = arguments.hosts {
+        return match hosts::run(&options, count, say).await {
             Ok(verdict) => {
                 let mut text = String::new();
                 if json {

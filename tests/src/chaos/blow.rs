@@ -85,6 +85,12 @@ pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
             harm_wire(&scene.to_discord, whose, harm, span).await;
             Ok(())
         }
+        Blow::AgentToMaster(harm, span) => {
+            if let Some(agent) = &scene.agent {
+                harm_wire(&agent.to_master, Whose::Everybody, harm, span).await;
+            }
+            Ok(())
+        }
         Blow::Discord(faults) => {
             for fault in faults {
                 let fault: Value =

@@ -6,6 +6,7 @@
 //! its own ([`scene`], [`wire`]); [`judge`] compares what was sent with what was
 //! handled, [`report`] shows it.
 
+mod agent;
 pub mod blow;
 mod brokers;
 pub mod builds;

@@ -32,6 +32,8 @@ pub struct Row {
     pub late: bool,
     /// Whether a quick run leaves it out: another row stands for it.
     pub unhurried: bool,
+    /// Whether an agent launches the slaves, and not the master.
+    pub agent: bool,
 }
 
 impl Row {
@@ -59,6 +61,8 @@ pub enum Blow {
     /// The wire between slaves and master is harmed for so long; `None`: of all
     /// slaves.
     ToMaster(Option<Who>, Harm, Duration),
+    /// The wire between the agent and the master, likewise.
+    AgentToMaster(Harm, Duration),
     /// The wire between slaves and the simulated Discord, likewise.
     ToDiscord(Option<Who>, Harm, Duration),
     /// The simulated Discord gets these faults, as JSON objects.

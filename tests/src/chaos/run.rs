@@ -93,6 +93,7 @@ pub async fn run(row: &Row, phase: Phase, seed: u64, again: Again) -> Report {
     let mut setup = Setup::usual(seed);
     setup.stretch = report.stretch;
     setup.late_seal = row.late;
+    setup.agent = row.agent;
     (row.setup)(&mut setup);
     if let Blow::Crash(crash) = row.blow {
         crash::prepare(&mut setup, crash);

@@ -9,7 +9,10 @@ use std::{
     path::Path,
 };
 
-use super::options::{Armed, FleetOptions};
+use super::{
+    hosts,
+    options::{Armed, FleetOptions},
+};
 use crate::{
     discord::{Discord, INTENTS, TOKEN},
     error::{Error, Result},
@@ -54,7 +57,10 @@ pub(super) fn slave_command(
     options: &FleetOptions,
     build: &str,
 ) -> Result<Vec<String>> {
-    let mut command = options.special.slave_wrapper.clone();
+    let mut command = match options.special.slots[..] {
+        [] | [_] => options.special.slave_wrapper.clone(),
+        [..] => hosts::runs_slave(folder, build),
+    };
     command.push(program(&options.slave)?.display().to_string());
     command.extend(slave_arguments(folder, discord, options, build));
     Ok(command)
@@ -175,8 +181,10 @@ pub(super) fn master_toml(
          standbys = {standbys}\n\
          {data_dir}\
          {admin_listen}\
+         {network}\
          [limits]\n",
         run = folder.join("run").display().to_string(),
+        network = hosts::master_lines(folder, options),
         rest = discord.rest_url,
         shards = options.discord.shards,
         standbys = options.special.standbys,
@@ -220,7 +228,10 @@ pub(super) fn master_toml(
             last = next.saturating_sub(1),
         ));
     }
-    if options.launch {
+    if !options.special.slots.is_empty() {
+        let command = slave_command(folder, discord, options, "v1")?;
+        toml.push_str(&hosts::slot_tables(options, &command));
+    } else if options.launch {
         let command = slave_command(folder, discord, options, "v1")?;
         toml.push_str(&format!(
             "[[slot]]\nname = \"main\"\ncommand = {command:?}\n"

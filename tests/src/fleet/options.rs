@@ -1,8 +1,8 @@
 //! How a fleet is set up.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use crate::{discord::DiscordOptions, shim::Loads};
+use crate::{discord::DiscordOptions, hosts::Network, shim::Loads};
 
 /// How a fleet is set up.
 #[derive(Clone, Debug)]
@@ -73,6 +73,24 @@ pub struct Special {
     /// Hosts with an agent each: a slot of each name instead of `main`, with as many shards
     /// as the others.
     pub hosts: Vec<&'static str>,
+    /// The slots, if they are not the one that is called `main`. Each has a command.
+    pub slots: Vec<SlotOptions>,
+    /// The network on which the fleet's hosts are: the master listens there, with
+    /// certificates. `None`: everything is on this host.
+    pub network: Option<Arc<Network>>,
+}
+
+/// One slot of several.
+#[derive(Clone, Debug)]
+pub struct SlotOptions {
+    /// What it is called.
+    pub name: String,
+    /// The host whose agent launches its slaves; `None`: the master does.
+    pub host: Option<String>,
+    /// Its shards, as the configuration has them (`0-31`); `None`: all.
+    pub shards: Option<String>,
+    /// Further lines of its table.
+    pub more: String,
 }
 
 /// A master kills itself at a point of its own (`baton-master crash-points`).

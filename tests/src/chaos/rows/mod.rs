@@ -1,5 +1,6 @@
 //! The rows of the fault matrix.
 
+mod agent;
 mod budget;
 mod builds;
 mod crashes;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Row> {
         doors::ROWS,
         host::ROWS,
         lease::ROWS,
+        agent::ROWS,
         &late::rows(),
     ]
     .concat()
@@ -73,6 +75,7 @@ const ROW: Row = Row {
     late_expect: None,
     late: false,
     unhurried: false,
+    agent: false,
 };
 
 /// A fleet like any other.

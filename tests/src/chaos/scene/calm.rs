@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     super::{hunt, patience::Patience},
-    Scene,
+    Scene, Who,
 };
 use crate::{
     demo::now_us,
@@ -33,6 +33,13 @@ impl Scene {
             if self.supervised && self.fleet.master.is_over() {
                 sleep(SUPERVISE).await;
                 self.restart_master().await?;
+                calm = 0;
+            }
+            if let Some(agent) = &mut self.agent
+                && agent.is_over()
+            {
+                sleep(SUPERVISE).await;
+                agent.start_again(&self.fleet).await?;
                 calm = 0;
             }
             let status = timeout(Duration::from_secs(2), self.fleet.status()).await;
@@ -76,7 +83,11 @@ impl Scene {
     /// Living processes beside the owner and its standbys.
     fn strangers(&mut self, status: &Value) -> Vec<u32> {
         let known: Vec<_> = wanted(status).collect();
-        let others = [self.fleet.master.pid(), self.fleet.discord.process().pid()];
+        let others = [
+            self.fleet.master.pid(),
+            self.fleet.discord.process().pid(),
+            self.pid(Who::Agent),
+        ];
         hunt::of_folder(self.folder())
             .into_iter()
             .filter(|pid| !others.contains(&Some(*pid)))

@@ -20,6 +20,7 @@ use tokio::time::sleep;
 
 use self::setup::options;
 use super::{
+    agent::Agent,
     brokers::Broker,
     clients::Clients,
     hunt,
@@ -45,6 +46,8 @@ pub enum Who {
     New,
     /// The master.
     Master,
+    /// The agent that launches the slaves, where there is one.
+    Agent,
 }
 
 /// The build that serves first, the one that a deploy brings, and the one after.
@@ -100,6 +103,8 @@ pub struct Scene {
     pub(super) clients: Option<Clients>,
     /// The broker that the slaves publish to, and its worker.
     pub(super) broker: Option<Broker>,
+    /// What launches the slaves, if the master does not.
+    pub(super) agent: Option<Agent>,
     /// Whether the supervisor starts a master again.
     pub supervised: bool,
     /// The process of the slave that serves, or that the deploy replaces.
@@ -137,6 +142,7 @@ impl Scene {
             unending: None,
             clients: None,
             broker,
+            agent: None,
             supervised: true,
             old: 0,
             new: String::new(),
@@ -145,6 +151,9 @@ impl Scene {
             deploy: None,
             setup,
         };
+        if scene.setup.agent {
+            scene.agent = Some(Agent::start(&scene.fleet).await?);
+        }
         scene.calm(START).await?;
         scene.cold = scene.fleet.discord.counts().await?;
         if let Some(gateway) = scene.setup.proxy {
@@ -285,6 +294,7 @@ impl Scene {
             Who::Old => Some(self.old).filter(|pid| hunt::is_alive(*pid)),
             Who::New => hunt::slave(self.folder(), &self.new),
             Who::Master => self.fleet.master.pid(),
+            Who::Agent => self.agent.as_ref().and_then(Agent::pid),
         }
     }
 
@@ -313,7 +323,7 @@ impl Scene {
         self.strike();
         if let Some(pid) = self.pid(who) {
             hunt::signal(pid, Signal::KILL);
-            if who != Who::Master {
+            if matches!(who, Who::Old | Who::New) {
                 self.killed.push(pid);
             }
         }
@@ -392,6 +402,9 @@ impl Scene {
         if let Some(broker) = &mut self.broker {
             broker.heal();
         }
+        if let Some(agent) = &self.agent {
+            agent.to_master.heal();
+        }
         self.fleet.discord.no_faults().await
     }
 
@@ -433,11 +446,18 @@ impl Scene {
         self.thaw();
         let folder = self.folder().to_owned();
         let slaves: Vec<u32> = hunt::of_folder(&folder);
-        let keepers = [self.fleet.master.pid(), self.fleet.discord.process().pid()];
+        let keepers = [
+            self.fleet.master.pid(),
+            self.fleet.discord.process().pid(),
+            self.pid(Who::Agent),
+        ];
         for pid in slaves.iter().filter(|pid| !keepers.contains(&Some(**pid))) {
             hunt::signal(*pid, Signal::TERM);
         }
         let _ = self.fleet.master.stop().await;
+        if let Some(agent) = &mut self.agent {
+            agent.stop().await;
+        }
         let _ = self.fleet.discord.process().stop().await;
         let mut patience = Patience::of(ENDS);
         while !hunt::of_folder(&folder).is_empty() && !patience.is_over().await {
@@ -453,7 +473,7 @@ impl Scene {
     }
 }
 
-fn address(url: &str) -> Result<SocketAddr> {
+pub(super) fn address(url: &str) -> Result<SocketAddr> {
     let text = url.rsplit('/').next().unwrap_or(url);
     text.parse()
         .map_err(|error| Error::answer(url, format!("no address: {error}")))

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use baton_brokers::Kind;
 
-use super::super::{unending::Keeps, wire::Wire};
+use super::super::{agent::HOST, unending::Keeps, wire::Wire};
 use crate::{
     discord::DiscordOptions,
-    fleet::{Crash, FleetOptions, Special},
+    fleet::{Crash, FleetOptions, SlotOptions, Special},
     shim::Loads,
 };
 
@@ -66,6 +66,8 @@ pub struct Setup {
     pub proxy: Option<SocketAddr>,
     /// The broker that the slaves publish to.
     pub broker: Option<Kind>,
+    /// Whether an agent launches the slaves, and not the master.
+    pub agent: bool,
     /// Seed of traffic and guilds.
     pub seed: u64,
 }
@@ -120,6 +122,7 @@ impl Setup {
             unread: Unread::Nobody,
             proxy: None,
             broker: None,
+            agent: false,
             seed,
         }
     }
@@ -180,6 +183,7 @@ pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> Fle
         data_apart: setup.data_apart,
         shim: setup.shim,
         master_as: setup.masters[0],
+        slots: slots(setup),
         ..Special::default()
     };
     special.limits.extend(setup.limits.clone());
@@ -190,9 +194,11 @@ pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> Fle
         special.slave_flags.extend([flag.to_owned(), value]);
     }
     special.slave_flags.extend(setup.slave.iter().cloned());
-    // Each slave has its own log and answers at its own socket.
+    // Each slave has its own log and answers at its own socket, whoever launched it.
     let snapshots = match setup.snapshots {
-        Snapshots::On => r#"--snapshots "$BATON_RUNTIME_DIR/snapshots" --snapshot-every 300ms"#,
+        Snapshots::On => {
+            r#"--snapshots "$BATON_RUNTIME_DIR/../run/snapshots" --snapshot-every 300ms"#
+        }
         Snapshots::Off => "",
     };
     let before = setup.shim.before_slave();
@@ -202,7 +208,7 @@ pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> Fle
     };
     let full = full_pipe(setup.unread == Unread::Slaves);
     let script = format!(
-        r#"{full}{before}exec "$0" --store "$BATON_RUNTIME_DIR/store" "$@" {snapshots} --inspect "unix:$BATON_RUNTIME_DIR/inspect-%p" {log}"#
+        r#"{full}{before}exec "$0" --store "$BATON_RUNTIME_DIR/../run/store" "$@" {snapshots} --inspect "unix:$BATON_RUNTIME_DIR/../run/inspect-%p" {log}"#
     );
     special.slave_wrapper = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
     let mut discord = DiscordOptions {
@@ -220,6 +226,20 @@ pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> Fle
         special,
         ..FleetOptions::default()
     }
+}
+
+/// The one slot, if it is the agent's.
+fn slots(setup: &Setup) -> Vec<SlotOptions> {
+    if !setup.agent {
+        return Vec::new();
+    }
+    let listen = setup.proxy.map(|at| format!("listen = \"{at}\"\n"));
+    vec![SlotOptions {
+        name: "main".to_owned(),
+        host: Some(HOST.to_owned()),
+        shards: None,
+        more: listen.unwrap_or_default(),
+    }]
 }
 
 /// A full disk is played by a limit of the file size, which must not be a
