@@ -8,7 +8,7 @@ use baton_core::{
     view::View,
 };
 use baton_protocol::{
-    DeployId, ShardId, SlaveId, ToMaster,
+    DeployId, ShardId, SlaveId, Term, ToMaster,
     message::{
         Hello, Report,
         agent::{AgentHello, AgentReport, FromAgent},
@@ -30,6 +30,9 @@ pub enum Notice {
     Alarm(String),
     /// Another master leads, or is to: why.
     NotLeading(String),
+    /// A slave took orders of this term, which is later than this master's: the store that
+    /// masters share has forgotten it.
+    Forgot(Term),
     /// Another master may lead: slaves are to look for it.
     LetGo,
     /// A slave proved itself and reported everything.

@@ -354,6 +354,12 @@ impl Driver {
                 }
             }
             Notice::Alarm(detail) => self.tell(News::Alarm { detail }),
+            Notice::Forgot(term) => {
+                self.journal.saw(term);
+                self.ending = Some(Ending::NotLeading(format!(
+                    "a slave has seen term {term}, which the store has forgotten"
+                )));
+            }
             Notice::LetGo => self.connections.cut(),
             Notice::NotLeading(why) => {
                 // Nothing is decided any more, and nothing that was is carried out.

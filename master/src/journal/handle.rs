@@ -3,6 +3,7 @@
 use std::thread;
 
 use baton_core::event::{Durability, Entry};
+use baton_protocol::Term;
 use tokio::sync::{mpsc, oneshot};
 
 use super::writer::{Deposed, Order, Writer, serve};
@@ -88,6 +89,12 @@ impl Journal {
         let _ = self.orders.try_send(Order::Roster);
     }
 
+    /// A slave took orders of this later term: the next master of this host is to know it.
+    pub fn saw(&self, term: Term) {
+        // A full queue is of a master that hears of it again.
+        let _ = self.orders.try_send(Order::Saw(term));
+    }
+
     /// Waits until the thread has ended and the file is closed.
     pub async fn close(mut self) {
         let thread = self.thread.take();
@@ -138,7 +145,7 @@ impl Journal {
                         done,
                     } => done.send(disk(entries, durability).await),
                     Order::Tickets(entries) => disk(entries, Durability::Soon).await.map_err(Err),
-                    Order::Roster => Ok(()),
+                    Order::Roster | Order::Saw(_) => Ok(()),
                     Order::PinShardCount { done, .. } => done.send(Ok(())),
                 };
             }

@@ -205,6 +205,18 @@ impl Roster {
         }
     }
 
+    /// A later term was heard of than the journal has: whoever begins here next knows by it
+    /// that the journal lost something.
+    pub(super) fn saw(&mut self, term: Term) {
+        if term.fleet != self.known.term.fleet || term.counter <= self.known.term.counter {
+            return;
+        }
+        self.known.term = term;
+        if let Err(error) = self.write() {
+            warn!(file = %self.path.display(), %error, "a later term cannot be written down");
+        }
+    }
+
     /// The file was removed.
     pub(super) fn write_again(&self) {
         if !self.path.exists()

@@ -36,6 +36,8 @@ pub(super) enum Order {
     },
     Tickets(Vec<Entry>),
     Roster,
+    /// A later term than this master's, which the store has forgotten.
+    Saw(Term),
     PinShardCount {
         shard_count: u32,
         done: oneshot::Sender<Result<(), SaveError>>,
@@ -196,6 +198,7 @@ pub(super) fn serve(mut writer: Writer, mut queue: mpsc::Receiver<Order>) {
             }
             Order::Tickets(entries) => tickets.take(entries),
             Order::Roster => writer.write_roster_again(),
+            Order::Saw(term) => writer.roster.saw(term),
             Order::PinShardCount { shard_count, done } => {
                 let _ = done.send(writer.pin_shard_count(shard_count));
             }

@@ -17,6 +17,7 @@ use crate::{
     clock::millis,
     config::MAX_SHARDS,
     doors::Place,
+    notice::Notice,
     process::{Dialled, Watch, WatchError, may_be},
     test_hooks::other_build,
 };
@@ -73,6 +74,15 @@ pub(super) async fn handshake(
     {
         post.heard(hello.slave);
         return Err(Dismissed::Refused(refused));
+    }
+    // A stranger could say any number: this is believed of our own user.
+    if matches!(origin, Origin::UnixOwner(_)) && knows_later_term(&hello, context) {
+        // Fails only when the driver has ended.
+        let _ = context.notices.send(Notice::Forgot(hello.term)).await;
+        return refuse(
+            RefusedReason::NotLeading,
+            "the store of this master has forgotten a later term: the next one begins above it",
+        );
     }
     let version = check(&hello, context)?;
     let dialled = origin.dialled();
@@ -174,6 +184,13 @@ fn hello(frame: Frame) -> Result<Box<Hello>, Dismissed> {
         )),
         Err(error) => Err(Dismissed::Garbage(error.to_string())),
     }
+}
+
+/// Whether a slave of this fleet took orders of a later term than that of a shared store.
+fn knows_later_term(hello: &Hello, context: &Context) -> bool {
+    context.post.is_some()
+        && hello.term.fleet == context.term.fleet
+        && hello.term.counter > context.term.counter
 }
 
 /// What can be judged without the core.

@@ -348,3 +348,22 @@ async fn a_store_that_was_restarted_empty_is_a_journal_that_was_lost_and_costs_n
     let log = hosts.b.log();
     assert!(log.contains("does not know everything"), "{log}");
 }
+
+#[tokio::test]
+async fn a_store_that_has_forgotten_a_term_is_found_out_by_a_slave_that_has_seen_it() {
+    let Some(hosts) = Hosts::new() else { return };
+    let (a, b, slave) = hosts.served().await;
+    slave.cut_off();
+    // As if a master of a much later start had given it orders, and the store was put back.
+    let later = slave.seen().term.counter + 1_000_000_000;
+    slave.seen().term.counter = later;
+    slave.come_back();
+    assert_eq!(ended(a).await, Some(5));
+    // The other host knows no more than the store did, and hears it too.
+    assert_eq!(ended(b).await, Some(5));
+    let _a = hosts.a.master().await;
+    until("a later term", || slave.seen().term.counter > later).await;
+    hosts.a.settled().await;
+    assert_eq!(slave.serving(), 4);
+    assert_eq!(slave.seen().permits.len(), 4);
+}
