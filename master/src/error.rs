@@ -50,6 +50,9 @@ pub enum Error {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// A store on other hosts does not answer now.
+    #[error("{0}")]
+    Away(String),
     /// The operating system refused something.
     #[error("{what}")]
     System {
@@ -77,7 +80,9 @@ impl Error {
             Self::Configuration(_) | Self::SecondMaster { .. } => EXIT_USAGE,
             Self::Deposed(_) => EXIT_DEPOSED,
             Self::NotLeading(_) => EXIT_NOT_LEADING,
-            Self::Journal { .. } | Self::System { .. } | Self::Failed(_) => EXIT_FAILED,
+            Self::Away(_) | Self::Journal { .. } | Self::System { .. } | Self::Failed(_) => {
+                EXIT_FAILED
+            }
         }
     }
 

@@ -31,6 +31,10 @@ impl Leadership {
         match self.never {}
     }
 
+    pub(crate) fn lost(&self) -> Option<String> {
+        match self.never {}
+    }
+
     pub(crate) fn tell(&self, _notices: mpsc::Sender<Notice>) -> impl Future<Output = ()> + use<> {
         std::future::pending()
     }

@@ -85,8 +85,8 @@ impl Journal {
     /// Nothing is set aside there: what makes no sense to this master may to another.
     ///
     /// # Errors
-    /// [`Error::Configuration`]: it is of another fleet or secret. [`Error::Journal`]: it
-    /// cannot be read. [`Error::Deposed`]: another master took the term at the same moment.
+    /// [`Error::Configuration`]: it is of another fleet or secret. [`Error::Away`]: it does not
+    /// answer now. [`Error::Journal`]: it cannot be read. [`Error::Deposed`]: another master took the term at the same moment.
     pub(crate) fn open_shared(
         mut store: Box<dyn Store>,
         place: &str,
@@ -367,7 +367,8 @@ fn unusable(path: PathBuf, error: StoreError) -> Error {
         }
         StoreError::Deposed(_) => return Error::Deposed(error.to_string()),
         StoreError::Io(_) => format!("{error}; choose another data_dir"),
-        StoreError::Away(_) | StoreError::Remote(_) | StoreError::Changed => error.to_string(),
+        StoreError::Away(_) | StoreError::Changed => return Error::Away(error.to_string()),
+        StoreError::Remote(_) => error.to_string(),
         // What is no good was set aside: this is the one that took its place.
         StoreError::Row { .. }
         | StoreError::Newer { .. }

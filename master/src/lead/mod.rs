@@ -106,6 +106,11 @@ impl Leadership {
         Ok((Box::new(store.kept()), place))
     }
 
+    /// Why it is over; `None`: it is not.
+    pub(crate) fn lost(&self) -> Option<String> {
+        self.lost.borrow().clone()
+    }
+
     /// Tells the driver when it is over.
     pub(crate) fn tell(&self, notices: mpsc::Sender<Notice>) -> impl Future<Output = ()> + use<> {
         self.post.attach(notices.clone());

@@ -1,11 +1,14 @@
 //! What must be known before a master serves: how many shards there are, and which of the
 //! slaves that the journal knows are alive.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use baton_core::event::{Durability, Recovered};
 use baton_protocol::{LaunchId, ProcessIdentity, SlaveId, Term};
-use tokio::task::JoinError;
+use tokio::{
+    task::{JoinError, spawn_blocking},
+    time::sleep,
+};
 use tracing::warn;
 
 use super::{place::Place, signals::Signals};
@@ -17,6 +20,9 @@ use crate::{
     lead::Leadership,
     process::{Watch, WatchError},
 };
+
+/// A store that does not answer is asked again after this time.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// What a master knows of its fleet before it serves.
 pub(super) struct Known {
@@ -55,15 +61,12 @@ pub(super) async fn known(
             (home, opened)
         }
         Some(leadership) => {
-            let (store, at) = leadership.store(&place.secret)?;
-            let (home, configured) = (home.shared(), configured(config));
-            let opening = tokio::task::spawn_blocking(move || {
-                let opened = Journal::open_shared(store, &at, configured, &home);
-                (home, opened)
-            });
-            let failed = |error: JoinError| Error::Failed(error.to_string());
-            let (home, opened) = opening.await.map_err(failed)?;
-            (home, opened?)
+            let home = home.shared();
+            let opened = tokio::select! {
+                opened = open_shared(config, place, leadership, &home) => opened?,
+                () = signals.leave() => return Ok(None),
+            };
+            (home, opened)
         }
     };
     let asker = Asker::new(config);
@@ -102,6 +105,32 @@ pub(super) async fn known(
         bot,
         asker,
     }))
+}
+
+/// Opens the journal that masters share. One that does not answer is waited for as long as this
+/// master leads: it has the lead, and nobody else would get further.
+async fn open_shared(
+    config: &Config,
+    place: &Place,
+    leadership: &Leadership,
+    home: &Home,
+) -> Result<Opened, Error> {
+    loop {
+        let (store, at) = leadership.store(&place.secret)?;
+        let (home, configured) = (home.clone(), configured(config));
+        let opening = spawn_blocking(move || Journal::open_shared(store, &at, configured, &home));
+        let failed = |error: JoinError| Error::Failed(error.to_string());
+        match opening.await.map_err(failed)? {
+            Err(Error::Away(reason)) => {
+                if let Some(why) = leadership.lost() {
+                    return Err(Error::NotLeading(why));
+                }
+                warn!(reason, "the journal is read again in a moment");
+                sleep(AGAIN).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// What is pinned wins; a configuration that says otherwise is an error, since
