@@ -39,6 +39,8 @@ counters! {
     /// Connections that were dropped for what came over them: bytes that are no
     /// message, messages out of place, half frames.
     garbage,
+    /// Connections of which TLS or a certificate was not as it must be.
+    untrusted,
     /// Connections that were closed at once because there were too many.
     too_many,
     /// Connections that were dropped because the peer took nothing for too long.

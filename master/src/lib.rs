@@ -23,6 +23,7 @@ mod mutants;
 pub mod admin;
 pub mod agent;
 pub mod aside;
+pub mod certs;
 pub mod cli;
 mod clock;
 pub mod config;

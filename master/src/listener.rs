@@ -1,10 +1,14 @@
 //! Takes connections of slaves: TCP, and the unix socket in the runtime
 //! directory.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     time::sleep,
 };
@@ -12,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::{
-    doors::{Crowd, Place},
+    doors::{Crowd, Place, Places, secure},
     error::Error,
     peer::{self, Context, Origin},
     process::Dialled,
@@ -49,30 +53,70 @@ pub async fn bind_as(key: &str, address: SocketAddr) -> Result<TcpListener, Erro
 /// A socket that slaves dial.
 trait Listens: Send + Sync + 'static {
     /// A connection that was taken.
-    type Socket: AsyncRead + AsyncWrite + Send + 'static;
+    type Socket: Send + 'static;
+    /// Who dialled it.
+    type Dialler: Copy + Send + 'static;
 
     /// Takes the next one.
-    fn take(&self) -> impl Future<Output = io::Result<(Self::Socket, Origin)>> + Send;
+    fn take(&self) -> impl Future<Output = io::Result<(Self::Socket, Self::Dialler)>> + Send;
+
+    /// A place for its handshake.
+    fn place(context: &Context, dialler: Self::Dialler) -> Option<Place>;
+
+    /// Serves one until it ends.
+    fn serve(
+        context: Arc<Context>,
+        socket: Self::Socket,
+        dialler: Self::Dialler,
+        place: Place,
+    ) -> impl Future<Output = ()> + Send + 'static;
 }
 
 impl Listens for TcpListener {
     type Socket = TcpStream;
+    type Dialler = SocketAddr;
 
-    async fn take(&self) -> io::Result<(TcpStream, Origin)> {
-        let (socket, _) = self.accept().await?;
+    async fn take(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (socket, from) = self.accept().await?;
         // Without it the connection is slower than it could be, and that is all.
         let _ = socket.set_nodelay(true);
-        Ok((socket, Origin::Tcp))
+        Ok((socket, from))
+    }
+
+    fn place(context: &Context, from: SocketAddr) -> Option<Place> {
+        place(context, &context.strangers.tcp, "listen", Some(from.ip()))
+    }
+
+    fn serve(
+        context: Arc<Context>,
+        socket: TcpStream,
+        from: SocketAddr,
+        place: Place,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        secure::serve(context, socket, from, place)
     }
 }
 
 impl Listens for UnixListener {
     type Socket = UnixStream;
+    type Dialler = ();
 
-    async fn take(&self) -> io::Result<(UnixStream, Origin)> {
-        let (socket, _) = self.accept().await?;
+    async fn take(&self) -> io::Result<(UnixStream, ())> {
+        Ok((self.accept().await?.0, ()))
+    }
+
+    fn place(context: &Context, (): ()) -> Option<Place> {
+        place(context, &context.strangers.unix, "slave.sock", None)
+    }
+
+    fn serve(
+        context: Arc<Context>,
+        socket: UnixStream,
+        (): (),
+        place: Place,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let origin = origin(&socket);
-        Ok((socket, origin))
+        peer::serve(context, socket, origin, place)
     }
 }
 
@@ -93,18 +137,17 @@ async fn take<L: Listens>(context: Arc<Context>, listener: L, tasks: TaskTracker
             () = context.closing.cancelled() => return,
             accepted = listener.take() => accepted,
         };
-        let (socket, origin) = match accepted {
+        let (socket, dialler) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 untaken(&context, &error).await;
                 continue;
             }
         };
-        let Some(place) = place(&context, origin) else {
+        let Some(place) = L::place(&context, dialler) else {
             continue;
         };
-        let context = Arc::clone(&context);
-        tasks.spawn(peer::serve(context, socket, origin, place));
+        tasks.spawn(L::serve(Arc::clone(&context), socket, dialler, place));
     }
 }
 
@@ -115,23 +158,32 @@ async fn untaken(context: &Context, error: &io::Error) {
     sleep(PAUSE).await;
 }
 
-/// A place for the handshake. Where strangers hold all of them, the one that has
-/// waited longest loses its own.
-fn place(context: &Context, origin: Origin) -> Option<Place> {
-    let strangers = match origin {
-        Origin::Tcp => &context.strangers.tcp,
-        Origin::UnixStranger(_) | Origin::UnixOwner(_) => &context.strangers.unix,
-    };
-    let (taken, crowd) = strangers.take();
-    if crowd == Crowd::Full {
-        context.counters.too_many.add();
-        if context.hush.crowded.lets() {
-            let places = strangers.most();
-            warn!(
-                ?origin,
-                places, "strangers hold all places for a handshake; the oldest of them is cut off"
-            );
-        }
+/// A place for the handshake. Where strangers hold all of them, or those of one address half
+/// of them, the one that has waited longest loses its own.
+fn place(
+    context: &Context,
+    strangers: &Arc<Places>,
+    door: &str,
+    from: Option<IpAddr>,
+) -> Option<Place> {
+    let (taken, crowd) = strangers.take_for(from);
+    let places = strangers.most();
+    if crowd == Crowd::Room {
+        return taken;
+    }
+    context.counters.too_many.add();
+    if !context.hush.crowded.lets() {
+        return taken;
+    }
+    match from.filter(|_| crowd == Crowd::FullOfOne) {
+        Some(from) => warn!(
+            door, %from, places,
+            "one address holds half of the places for a handshake; the oldest of them is cut off"
+        ),
+        None => warn!(
+            door,
+            places, "strangers hold all places for a handshake; the oldest of them is cut off"
+        ),
     }
     taken
 }

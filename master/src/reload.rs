@@ -2,7 +2,7 @@
 //! up counts from then on. What changed is in the log, key by key. A file that is
 //! wrong changes nothing.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use baton_core::event::DeployOrder;
 use tokio::sync::{mpsc, watch};
@@ -11,6 +11,8 @@ use tracing::{error, info, warn};
 use crate::{
     config::{Change, Config, Effect, Mistake, Options, examine, in_order},
     notice::Notice,
+    peer::Context,
+    process::we_are_on,
 };
 
 /// Has something else logged; says why not.
@@ -49,6 +51,8 @@ pub(crate) struct Reloader {
     pub(crate) notices: mpsc::Sender<Notice>,
     /// The default options of a deploy.
     pub(crate) defaults: watch::Sender<DeployOrder>,
+    /// Whoever dials from now on is let in by the certificate that was read last.
+    pub(crate) peers: Arc<Context>,
 }
 
 impl Reloader {
@@ -94,6 +98,9 @@ impl Reloader {
         }
         changes.iter().for_each(say);
         self.config.take_up(&next);
+        let certificate = self.config.certificate.clone();
+        we_are_on(certificate.as_ref().map(|held| held.host()));
+        self.peers.secure.take_up(certificate);
         let settings = Box::new(self.config.settings(self.shard_count));
         // It fails only when the master is leaving.
         let _ = self.notices.send(Notice::Settings(settings)).await;

@@ -32,6 +32,7 @@ use self::{
 use crate::{
     admin::Facts,
     aside::Aside,
+    certs::{Held, SOON, now},
     config::Config,
     driver::{Driver, Ending, Parts, QUEUE},
     error::Error,
@@ -39,7 +40,7 @@ use crate::{
     lead::Leadership,
     legacy, listener,
     notice::Notice,
-    process::{Launcher, Listeners, Outputs, keep_small},
+    process::{Launcher, Listeners, Outputs, keep_small, we_are_on},
     reload::{Reloader, Source},
     runtime_dir::RuntimeDir,
     service,
@@ -86,6 +87,14 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     for worry in config.worries() {
         warn!("{worry}");
     }
+    we_are_on(config.certificate.as_ref().map(|held| held.host()));
+    if let Some(held) = &config.certificate {
+        let (name, validity, now) = (held.name(), held.validity(), now());
+        match validity.left(now) {
+            ..SOON => warn!(%name, "the master's certificate: {}; renew it", validity.told(now)),
+            _ => info!(%name, "the master's certificate: {}", validity.told(now)),
+        }
+    }
     let mut place = Place::take(&config).await?;
     if config.legacy {
         return run_legacy(&config, place, signals, ready).await;
@@ -96,6 +105,10 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         Lead::Leads(leadership) => Some(*leadership),
         Lead::Leave => return Ok(()),
     };
+    let config = match leadership {
+        Some(_) => as_it_is_now(config).await,
+        None => config,
+    };
     let result = serve(config, source, place, signals, ready, leadership.as_ref()).await;
     match leadership {
         Some(leadership) => {
@@ -105,6 +118,21 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         }
         None => result,
     }
+}
+
+/// A master may have stood by for long: its certificate may have been renewed meanwhile. One
+/// that cannot be read leaves the one before.
+async fn as_it_is_now(mut config: Config) -> Config {
+    let Some(dir) = config.tls_dir.clone() else {
+        return config;
+    };
+    let reading = tokio::task::spawn_blocking(move || Held::read(&dir));
+    match reading.await.unwrap_or_else(|ended| Err(ended.to_string())) {
+        Ok(held) => config.certificate = Some(Arc::new(held)),
+        Err(reason) => warn!(reason, "tls_dir: the certificate before goes on to count"),
+    }
+    we_are_on(config.certificate.as_ref().map(|held| held.host()));
+    config
 }
 
 /// A master that is not alone is started again, and stands by.
@@ -214,6 +242,7 @@ async fn serve(
         shard_count,
         notices,
         defaults,
+        peers: Arc::clone(&shared.context),
     };
     serving.hear(signals, &config, reloader);
     let sockets = (tcp, slaves, operators);

@@ -92,7 +92,7 @@ fn check_tcp(listener: &TcpListener, listen: SocketAddr) -> Result<(), String> {
     }
     Err(format!(
         "the passed socket {passed} can be reached from other hosts, and listen is {listen}: \
-         set listen = \"{passed}\" and allow_remote = true, or pass a loopback address"
+         set listen = \"{passed}\" and tls_dir, or pass a loopback address"
     ))
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::host_name::HostName;
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
@@ -221,4 +223,32 @@ pub struct ProcessIdentity {
     /// The host; not said by slaves before this field.
     #[serde(skip_serializing_if = "is_unsaid")]
     pub host: HostId,
+    /// The host's name, as an operator gave it. A master puts here what the certificate says
+    /// of a slave that dials by TLS, and its own host's where the kernel says that a slave is
+    /// on it. Not said by others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_name: Option<HostName>,
+}
+
+impl ProcessIdentity {
+    /// Whether both name one process. A host that one of them does not name may be the
+    /// other's: a slave that dials by another way is named by another side.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        let Self {
+            pid,
+            start_time,
+            boot_id,
+            pid_namespace,
+            host,
+            host_name,
+        } = self;
+        let names = host_name.as_ref().zip(other.host_name.as_ref());
+        *pid == other.pid
+            && *start_time == other.start_time
+            && *boot_id == other.boot_id
+            && *pid_namespace == other.pid_namespace
+            && *host == other.host
+            && names.is_none_or(|(one, other)| one == other)
+    }
 }

@@ -10,11 +10,13 @@
 //!   session that is [`opaque`]. What of it is Discord's is in [`discord`].
 //! - [`connection`]: the one type that owns a socket.
 //! - `answer` (with the feature of that name): how long an answer of HTTP asks to be left alone.
+//! - `tls` (with the feature of that name): TLS with certificates of the fleet.
 //! - `command` (with the feature of that name): what others than the owner of a connection may
 //!   send on it.
 //! - [`state`]: state frames, which the master routes unread.
 //! - [`version`]: what each version of the wire added.
 
+pub mod address;
 #[cfg(feature = "answer")]
 pub mod answer;
 #[cfg(feature = "io")]
@@ -28,11 +30,13 @@ pub mod connection;
 pub mod discord;
 pub mod error;
 pub mod go;
+pub mod host_name;
 pub mod id;
 pub mod lease;
 pub mod message;
 pub mod msgpack;
 pub mod opaque;
+pub mod peer;
 #[cfg(feature = "io")]
 pub mod process;
 #[cfg(feature = "io")]
@@ -41,18 +45,23 @@ pub mod ranges;
 pub mod state;
 pub mod text;
 pub mod ticket;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod token;
 pub mod version;
 
 pub use self::{
+    address::Address,
     codec::{Frame, Trust},
     error::DecodeError,
+    host_name::HostName,
     id::{
         AgentId, DeployId, Epoch, FleetId, HostId, LaunchId, ProcessIdentity, Sequence, ShardId,
         SlaveId, Term,
     },
     message::{ToMaster, ToSlave, handshake},
     opaque::{Parameters, Session},
+    peer::{CertificateName, Peer, PeerRole},
     ranges::SequenceRanges,
     ticket::Ticket,
     version::Version,

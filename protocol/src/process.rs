@@ -29,6 +29,7 @@ impl ProcessIdentity {
                 .to_owned(),
             pid_namespace: fs::metadata(format!("/proc/{pid}/ns/pid"))?.ino(),
             host: HostId::current(),
+            host_name: None,
         })
     }
 }

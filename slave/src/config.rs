@@ -10,6 +10,7 @@ mod token;
 
 use std::{env, path::PathBuf, str::FromStr, time::Duration};
 
+pub use baton_protocol::Address;
 use baton_protocol::{
     auth::SECRET_VARIABLE,
     message::{MAX_NAME, Role},
@@ -21,11 +22,14 @@ pub use self::legacy::Legacy;
 pub(crate) use self::session::{API_VERSION, is_gateway_url};
 pub use self::{
     choices::{OnDeadlyEvent, OnLostState, StateCompression},
-    master::{Address, SecretSource, parse_role},
+    master::{SecretSource, parse_role},
     timings::Timings,
     token::Token,
 };
 use crate::{error::Error, state::Snapshots};
+
+/// Environment variable that names the folder with a process's certificate.
+const TLS_DIR_VARIABLE: &str = "BATON_TLS_DIR";
 
 /// Methods that set a field each, and give the whole back.
 macro_rules! setters {
@@ -56,8 +60,9 @@ use setters;
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct SlaveConfig {
-    /// Where the master is.
-    pub master: Address,
+    /// Where the master is: at one of these, at least one. They are dialled in turn until one
+    /// accepts.
+    pub masters: Vec<Address>,
     /// The place in the fleet that this slave fills; at most 128 bytes.
     pub slot: String,
     /// Why it connects.
@@ -84,6 +89,9 @@ pub struct SlaveConfig {
     pub in_order: bool,
     /// The fleet's secret.
     pub secret: SecretSource,
+    /// The folder with the certificate of this host's slaves (`ca.pem`, `cert.pem`, `key.pem`),
+    /// for masters at `tls://`. It is read at each dial.
+    pub tls_dir: Option<PathBuf>,
     /// What to do without the state of a shard.
     pub on_lost_state: OnLostState,
     /// What to do with an event that killed each process that had it.
@@ -108,7 +116,7 @@ impl SlaveConfig {
     #[must_use]
     pub fn new(token: impl Into<Token>) -> Self {
         Self {
-            master: Address::Tcp("127.0.0.1:7447".to_owned()),
+            masters: vec![Address::Tcp("127.0.0.1:7447".to_owned())],
             slot: "main".to_owned(),
             role: Role::Candidate,
             build: "unnamed".to_owned(),
@@ -120,6 +128,7 @@ impl SlaveConfig {
             window: 256,
             in_order: false,
             secret: SecretSource::None,
+            tls_dir: None,
             on_lost_state: OnLostState::Resume,
             on_deadly_event: OnDeadlyEvent::Skip,
             state_compression: StateCompression::None,
@@ -132,7 +141,7 @@ impl SlaveConfig {
     }
 
     setters! {
-        with_master master: Address,
+        with_masters masters: Vec<Address>,
         with_role role: Role,
         with_intents intents: Intents,
         with_large_threshold large_threshold: u16,
@@ -143,6 +152,13 @@ impl SlaveConfig {
         with_on_deadly_event on_deadly_event: OnDeadlyEvent,
         with_state_compression state_compression: StateCompression,
         with_timings timings: Timings,
+    }
+
+    /// Sets [`masters`](Self::masters) to one.
+    #[must_use]
+    pub fn with_master(mut self, master: Address) -> Self {
+        self.masters = vec![master];
+        self
     }
 
     /// Sets [`slot`](Self::slot).
@@ -163,6 +179,13 @@ impl SlaveConfig {
     #[must_use]
     pub fn with_snapshots(mut self, snapshots: Snapshots) -> Self {
         self.snapshots = Some(snapshots);
+        self
+    }
+
+    /// Sets [`tls_dir`](Self::tls_dir).
+    #[must_use]
+    pub fn with_tls_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.tls_dir = Some(dir.into());
         self
     }
 
@@ -197,7 +220,7 @@ impl SlaveConfig {
 
     /// Reads what a launching master and an operator set: `DISCORD_TOKEN`,
     /// `BATON_MASTER`, `BATON_SLOT`, `BATON_ROLE`, `BATON_BUILD`,
-    /// `BATON_GATEWAY_URL`, `BATON_API_URL`, `BATON_SECRET`, `BATON_RUNTIME_DIR`,
+    /// `BATON_GATEWAY_URL`, `BATON_API_URL`, `BATON_SECRET`, `BATON_RUNTIME_DIR`, `BATON_TLS_DIR`,
     /// `BATON_SNAPSHOTS`, `BATON_STORE`, `BATON_STATE_COMPRESSION`,
     /// `BATON_ON_DEADLY_EVENT`; with the feature `legacy` also `BATON_LEGACY`, `BATON_SHARDS`, `BATON_MAX_CONCURRENCY`.
     ///
@@ -210,7 +233,8 @@ impl SlaveConfig {
         })?;
         let mut config = Self::new(token);
         if let Some(master) = variable("BATON_MASTER") {
-            config.master = master.parse().map_err(Error::Config)?;
+            config.masters = Address::list(&master)
+                .map_err(|error| Error::Config(format!("BATON_MASTER: {error}")))?;
         }
         if let Some(slot) = variable("BATON_SLOT") {
             config.slot = slot;
@@ -231,6 +255,7 @@ impl SlaveConfig {
         }
         config.snapshots = variable("BATON_SNAPSHOTS").map(Snapshots::new);
         config.store = variable("BATON_STORE").map(PathBuf::from);
+        config.tls_dir = variable(TLS_DIR_VARIABLE).map(PathBuf::from);
         config.set_legacy(variable)?;
         config.secret = SecretSource::from_env(variable("BATON_RUNTIME_DIR").map(PathBuf::from))?;
         Ok(config)
@@ -348,9 +373,37 @@ impl SlaveConfig {
         }
         #[cfg(feature = "legacy")]
         if let Some(legacy) = &self.legacy {
-            return legacy.check(&self.master);
+            return legacy.check(&self.masters);
         }
-        if self.secret == SecretSource::None && matches!(self.master, Address::Tcp(_)) {
+        if self.masters.is_empty() {
+            return wrong("no master is named: set BATON_MASTER".to_owned());
+        }
+        if let Some(open) = self.masters.iter().find(|master| master.is_open()) {
+            return wrong(format!(
+                "master: {open} is not on this host, and TCP in clear stays on its host: give \
+                 tls://HOST:PORT, and certificates of the fleet (baton-master certs)"
+            ));
+        }
+        if let Some(tls) = self
+            .masters
+            .iter()
+            .find(|master| matches!(master, Address::Tls(_)))
+        {
+            if !cfg!(feature = "rustls") {
+                return wrong(format!(
+                    "master: {tls}: this bot was built without TLS to masters: build it with the \
+                     feature `rustls-native-roots` of baton-slave"
+                ));
+            }
+            if self.tls_dir.is_none() {
+                return wrong(format!(
+                    "master: {tls}: set {TLS_DIR_VARIABLE} to the folder with this host's \
+                     certificate (baton-master certs issue --role slave makes one)"
+                ));
+            }
+        }
+        let is_unix = |master: &Address| matches!(master, Address::Unix(_));
+        if self.secret == SecretSource::None && !self.masters.iter().all(is_unix) {
             return wrong(format!(
                 "no secret for a master over TCP: set {SECRET_VARIABLE}, or the runtime directory \
                  that holds the master's file `secret`, or use its unix socket"

@@ -28,6 +28,7 @@ pub(super) async fn metrics(
         version: admin.facts.version,
         uptime,
         started: now.unwrap_or(Duration::ZERO).saturating_sub(uptime),
+        certificate_until: admin.peers.secure.held().map(|held| held.validity().until),
     };
     let text = admin.peers.metrics.text(&scrape);
     let (kind, text) = match takes_open(&headers) {

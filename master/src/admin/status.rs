@@ -52,6 +52,7 @@ impl Admin {
             crowded: crowded.map(|(key, _)| *key).collect(),
             log_stuck: log.is_stuck(UNREAD),
             log_dropped: log.dropped(),
+            certificate: self.peers.secure.held(),
         }
     }
 

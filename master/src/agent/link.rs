@@ -1,15 +1,16 @@
 //! The link to a master: dial, handshake, and the two tasks of a connection.
 
-use std::{io, path::PathBuf, str::FromStr, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use baton_protocol::{
-    Connection, ConnectionError, DecodeError, Term, Trust, Version,
+    Address, Connection, ConnectionError, DecodeError, Term, Trust, Version,
     auth::{self, Secret},
     connection::{Receiver, Sender},
     message::{
         Proof, Refused,
         agent::{AgentAccepted, AgentHello, AgentReport, FromAgent, ToAgent},
     },
+    tls::{self, Identity},
 };
 use tokio::{
     net::{TcpStream, UnixStream},
@@ -25,40 +26,6 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Messages that wait for a master that does not read. One more and it is given up: it hears
 /// everything when the agent dials again.
 const QUEUE: usize = 4096;
-
-/// Where a master may be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
-    Unix(PathBuf),
-    Tcp(String),
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
-            return Ok(Self::Unix(path.into()));
-        }
-        match text.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-                Ok(Self::Tcp(text.to_owned()))
-            }
-            _ => Err(format!(
-                "`{text}` is no address: give HOST:PORT or unix:/path/to/socket, several with commas \
-                 between them"
-            )),
-        }
-    }
-}
-
-/// Addresses with commas between them.
-///
-/// # Errors
-/// One of them is none, or there is none.
-pub(super) fn addresses(text: &str) -> Result<Vec<Address>, String> {
-    text.split(',').map(|one| one.trim().parse()).collect()
-}
 
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +54,8 @@ pub(super) enum LinkError {
     Untrusted,
     #[error("is not this fleet's master any more: {0}")]
     OtherMaster(String),
+    #[error("is not trusted: {0}")]
+    Certificate(String),
     #[error("the operating system has no randomness: {0}")]
     Randomness(#[from] getrandom::Error),
 }
@@ -106,11 +75,13 @@ impl Link {
     /// Dials, proves, reports, and waits until that is accepted.
     pub(super) async fn dial(
         address: &Address,
+        tls_dir: Option<PathBuf>,
         hello: AgentHello,
         report: AgentReport,
         secret: &Secret,
     ) -> Result<Self, LinkError> {
-        let shaken = timeout(DEADLINE, shake_hands(address, hello, report, secret));
+        let shaking = shake_hands(address, tls_dir, hello, report, secret);
+        let shaken = timeout(DEADLINE, shaking);
         shaken.await.map_err(|_| LinkError::Slow(DEADLINE))?
     }
 
@@ -135,25 +106,49 @@ impl Link {
     }
 }
 
-async fn connect(address: &Address) -> io::Result<Connection> {
-    Ok(match address {
-        Address::Unix(path) => Connection::new(UnixStream::connect(path).await?),
-        Address::Tcp(to) => {
-            let socket = TcpStream::connect(to).await?;
-            // Without it the connection is slower than it could be, and that is all.
-            let _ = socket.set_nodelay(true);
-            Connection::new(socket)
+async fn connect(address: &Address, tls_dir: Option<PathBuf>) -> Result<Connection, LinkError> {
+    let to = match address {
+        Address::Unix(path) => {
+            let socket = UnixStream::connect(path).await.map_err(LinkError::Dial)?;
+            return Ok(Connection::new(socket));
         }
-    })
+        Address::Tcp(to) | Address::Tls(to) => to,
+    };
+    let socket = TcpStream::connect(to).await.map_err(LinkError::Dial)?;
+    // Without it the connection is slower than it could be, and that is all.
+    let _ = socket.set_nodelay(true);
+    if matches!(address, Address::Tcp(_)) {
+        // A name may lead elsewhere than its text says.
+        let peer = socket.peer_addr().map_err(LinkError::Dial)?;
+        if !peer.ip().to_canonical().is_loopback() {
+            let text = format!("{peer} is not on this host: name it as tls://HOST:PORT");
+            return Err(LinkError::Certificate(text));
+        }
+        return Ok(Connection::new(socket));
+    }
+    let wrong = |reason: String| LinkError::Certificate(reason);
+    let dir = tls_dir.ok_or_else(|| wrong("it needs --tls-dir".to_owned()))?;
+    // Read at each dial: a certificate that was renewed counts from the next one on.
+    let reading = tokio::task::spawn_blocking(move || Identity::read(&dir)?.client());
+    let config = match reading.await {
+        Ok(read) => read.map_err(|error| wrong(error.to_string()))?,
+        Err(ended) => return Err(wrong(ended.to_string())),
+    };
+    match tls::connect(config, socket).await {
+        Ok(stream) => Ok(Connection::new(stream)),
+        Err(error) if tls::refusal(&error).is_some() => Err(wrong(error.to_string())),
+        Err(error) => Err(LinkError::Dial(error)),
+    }
 }
 
 async fn shake_hands(
     address: &Address,
+    tls_dir: Option<PathBuf>,
     mut hello: AgentHello,
     report: AgentReport,
     secret: &Secret,
 ) -> Result<Link, LinkError> {
-    let mut connection = connect(address).await.map_err(LinkError::Dial)?;
+    let mut connection = connect(address, tls_dir).await?;
     hello.nonce = auth::nonce()?;
     let (nonce, agent, host) = (hello.nonce.clone(), hello.agent, hello.host.clone());
     let known = hello.term;
@@ -233,22 +228,4 @@ async fn write(mut sender: Sender, mut queue: mpsc::Receiver<FromAgent>) {
     }
     // Nobody may read any more.
     let _ = sender.close().await;
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn several_masters_are_named_with_commas_and_a_mistake_is_named() {
-        let found = addresses("unix:/run/a.sock, host:1,[::1]:2").unwrap();
-        assert_eq!(found[0], Address::Unix("/run/a.sock".into()));
-        assert_eq!(found.len(), 3);
-        for wrong in ["", "host", "unix:", "a:1,,b:2", "host:port"] {
-            let why = addresses(wrong).unwrap_err();
-            assert!(why.contains("HOST:PORT"), "{why}");
-        }
-    }
 }

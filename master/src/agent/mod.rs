@@ -18,10 +18,14 @@ mod reaper;
 mod tests;
 mod watching;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use baton_protocol::{
-    AgentId, ProcessIdentity, Term, Version,
+    Address, AgentId, ProcessIdentity, Term, Version,
     auth::Secret,
     message::agent::{AgentHello, FromAgent, ToAgent},
 };
@@ -36,7 +40,7 @@ use tracing::{error, info, warn};
 
 use self::{
     ledger::Ledger,
-    link::{Address, Link, LinkError, addresses},
+    link::{Link, LinkError},
     processes::{Event, Processes},
 };
 use crate::{
@@ -81,6 +85,10 @@ pub struct Options {
     pub join: String,
     /// The same, for the slaves that it launches; `None`: as for itself.
     pub slaves_join: Option<String>,
+    /// The folder with the agent's certificate.
+    pub tls_dir: Option<PathBuf>,
+    /// The folder with the certificate of the host's slaves.
+    pub slaves_tls_dir: Option<PathBuf>,
     /// Its folder.
     pub runtime_dir: PathBuf,
     /// What becomes of slaves at its end; `None`: they are left, unless it is process 1.
@@ -125,10 +133,11 @@ pub async fn run(options: Options, ready: impl FnOnce(&Ready)) -> Result<(), Err
         (None, false) => OnExit::Leave,
     };
     let wrong = |key: &str, reason: String| Error::Configuration(format!("{key}: {reason}"));
-    let masters = addresses(&options.join).map_err(|reason| wrong("--join", reason))?;
-    if let Some(slaves) = &options.slaves_join {
-        addresses(slaves).map_err(|reason| wrong("--slaves-join", reason))?;
-    }
+    let tls_dir = options.tls_dir.as_deref();
+    let masters = addresses(&options.join, tls_dir).map_err(|reason| wrong("--join", reason))?;
+    let slaves = options.slaves_join.as_ref().unwrap_or(&options.join);
+    addresses(slaves, options.slaves_tls_dir.as_deref())
+        .map_err(|reason| wrong("--slaves-join", reason))?;
     make_dir("runtime_dir", &options.runtime_dir)?;
     let dir = options
         .runtime_dir
@@ -153,6 +162,7 @@ pub async fn run(options: Options, ready: impl FnOnce(&Ready)) -> Result<(), Err
         runtime_dir: dir.clone(),
         secret: secret.clone(),
         token_file: options.token_file,
+        tls_dir: options.slaves_tls_dir,
         outputs,
         listeners: Arc::new(Listeners::new(&dir, Vec::new())),
     };
@@ -173,6 +183,7 @@ pub async fn run(options: Options, ready: impl FnOnce(&Ready)) -> Result<(), Err
             ..AgentHello::default()
         },
         masters,
+        tls_dir: options.tls_dir,
         next: 0,
         failures: 0,
         secret,
@@ -223,6 +234,8 @@ impl Signals {
 struct Agent {
     hello: AgentHello,
     masters: Vec<Address>,
+    /// The folder with its certificate.
+    tls_dir: Option<PathBuf>,
     /// Which of them is dialled next.
     next: usize,
     /// Dials that failed in a row.
@@ -233,6 +246,28 @@ struct Agent {
     link: Way,
     /// When the master said something last.
     heard: Instant,
+}
+
+/// Addresses of masters, with commas between them.
+///
+/// # Errors
+/// One of them is none, leaves this host in clear, or needs a certificate that there is not.
+fn addresses(text: &str, tls_dir: Option<&Path>) -> Result<Vec<Address>, String> {
+    let list = Address::list(text)?;
+    if let Some(open) = list.iter().find(|address| address.is_open()) {
+        return Err(format!(
+            "{open} is not on this host, and TCP in clear stays on its host: give tls://{open}, and \
+             a certificate of this host (baton-master certs issue)"
+        ));
+    }
+    let is_tls = |address: &&Address| matches!(address, Address::Tls(_));
+    match list.iter().find(is_tls) {
+        Some(tls) if tls_dir.is_none() => Err(format!(
+            "{tls}: name the folder with this host's certificate (BATON_TLS_DIR for the agent's, \
+             BATON_SLAVES_TLS_DIR for its slaves'; baton-master certs issue makes them)"
+        )),
+        Some(_) | None => Ok(list),
+    }
 }
 
 /// The way to a master.
@@ -412,8 +447,8 @@ impl Agent {
     fn dial(&mut self) {
         let address = self.masters[self.next % self.masters.len()].clone();
         let (hello, report) = (self.hello.clone(), self.processes.report());
-        let secret = self.secret.clone();
-        let dial = async move { Link::dial(&address, hello, report, &secret).await };
+        let (secret, tls_dir) = (self.secret.clone(), self.tls_dir.clone());
+        let dial = async move { Link::dial(&address, tls_dir, hello, report, &secret).await };
         self.link = Way::Dial(AbortOnDropHandle::new(tokio::spawn(dial)));
     }
 

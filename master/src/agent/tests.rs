@@ -157,6 +157,7 @@ fn agent(dir: &Path, secret: &Secret) -> AbortOnDropHandle<()> {
         runtime_dir: dir.to_owned(),
         secret: secret.clone(),
         token_file: None,
+        tls_dir: None,
         // Threads of outputs outlive a test.
         outputs: None,
         listeners: Arc::new(Listeners::new(dir, Vec::new())),
@@ -173,7 +174,8 @@ fn agent(dir: &Path, secret: &Secret) -> AbortOnDropHandle<()> {
             process: here.clone(),
             ..AgentHello::default()
         },
-        masters: addresses(&format!("unix:{}", dir.join("master.sock").display())).unwrap(),
+        masters: addresses(&format!("unix:{}", dir.join("master.sock").display()), None).unwrap(),
+        tls_dir: None,
         next: 0,
         failures: 0,
         secret: secret.clone(),
@@ -361,4 +363,21 @@ async fn a_master_of_an_earlier_term_or_without_the_secret_is_not_followed() {
     assert_eq!((known, answer), (3, None));
     master.term = 4;
     assert_eq!(master.accepts().await.hello.term.counter, 3);
+}
+
+#[test]
+fn several_masters_are_named_with_commas_and_a_mistake_is_named() {
+    let dir = Some(Path::new("/etc/baton/tls"));
+    let found = addresses("unix:/run/a.sock, localhost:1,[::1]:2,tls://a:3", dir).unwrap();
+    assert_eq!(found.len(), 4);
+    for (wrong, says) in [
+        ("host", "HOST:PORT"),
+        ("a:1,,b:2", "HOST:PORT"),
+        ("10.0.0.5:7447", "give tls://10.0.0.5:7447"),
+    ] {
+        let why = addresses(wrong, dir).unwrap_err();
+        assert!(why.contains(says), "{why}");
+    }
+    let why = addresses("tls://a:3", None).unwrap_err();
+    assert!(why.contains("BATON_TLS_DIR"), "{why}");
 }

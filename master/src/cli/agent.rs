@@ -20,12 +20,20 @@ pub(super) struct AgentArguments {
     /// The name of this host, as slots name it with `host`
     #[arg(long, env = "BATON_HOST", value_name = "NAME", value_parser = host)]
     host: String,
-    /// Where the masters are: HOST:PORT or unix:/path, several with commas between them
+    /// Where the masters are: unix:/path, tls://HOST:PORT, or HOST:PORT on this host, several
+    /// with commas between them
     #[arg(long, env = "BATON_MASTER", value_name = "ADDRESS,...")]
     join: String,
     /// Where the slaves that it launches find the masters [default: as --join]
     #[arg(long, env = "BATON_SLAVES_JOIN", value_name = "ADDRESS,...")]
     slaves_join: Option<String>,
+    /// Folder with its certificate (ca.pem, cert.pem, key.pem), for masters at tls://
+    #[arg(long, env = "BATON_TLS_DIR", value_name = "DIR")]
+    tls_dir: Option<PathBuf>,
+    /// Folder with the certificate of this host's slaves, which those that it launches find
+    /// as BATON_TLS_DIR
+    #[arg(long, env = "BATON_SLAVES_TLS_DIR", value_name = "DIR")]
+    slaves_tls_dir: Option<PathBuf>,
     /// Its own folder: what it launched, what slaves write, the fleet's secret
     #[arg(
         long,
@@ -68,6 +76,8 @@ pub(super) async fn run(arguments: AgentArguments) -> Result<u8, Error> {
         host: arguments.host,
         join: arguments.join,
         slaves_join: arguments.slaves_join,
+        tls_dir: arguments.tls_dir,
+        slaves_tls_dir: arguments.slaves_tls_dir,
         runtime_dir: arguments.runtime_dir,
         on_exit: arguments.on_exit,
         grace: arguments.grace,

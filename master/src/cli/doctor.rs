@@ -17,7 +17,7 @@ use crate::{
     config::{Config, Options, default_file, examine, in_order},
     discord::budget::Asker,
     discord::probe::{Plan, Probed, probe},
-    doctor::{Finding, Host},
+    doctor::{Finding, Host, certificate},
     error::{EXIT_DONE, EXIT_FAILED, Error},
     journal,
     runtime_dir::{Lock, make_dir},
@@ -207,6 +207,7 @@ fn probed(config: &Config) -> Finding {
 /// What a master would stumble over.
 fn before_a_start(config: &Config, holder: Option<&str>) -> Vec<Finding> {
     let mut findings = Vec::from_iter(port(config.listen, holder));
+    findings.push(certificate(config.certificate.as_deref()));
     if holder.is_none() {
         findings.extend(listen::before_a_start(&config.slots, &config.runtime_dir));
     }

@@ -3,6 +3,7 @@
 //! is wrong: one line on standard error, nothing changed.
 
 mod agent;
+mod certs;
 mod death;
 mod deploy;
 mod doctor;
@@ -108,6 +109,8 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// Show or check what a master would find at its start
     Journal(journal::JournalArguments),
+    /// Make, renew and show the certificates with which other hosts may dial
+    Certs(certs::CertsArguments),
     /// Check the configuration and do nothing: names every mistake with its line
     CheckConfig(CheckArguments),
     /// Print completions for a shell: bash, zsh, fish
@@ -372,6 +375,7 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
         Command::Status(arguments) => status::run(arguments).await,
         Command::Doctor(arguments) => doctor::run(arguments).await,
         Command::Journal(arguments) => journal::run(&arguments),
+        Command::Certs(arguments) => certs::run(arguments),
         Command::Completions { shell } => {
             say(String::from_utf8_lossy(&completions(shell)).trim_end());
             Ok(EXIT_DONE)

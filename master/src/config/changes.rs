@@ -1,9 +1,10 @@
 //! What a configuration that was changed says otherwise, and what of it a running
 //! master takes up.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
-use super::{Config, ResolvedLimits};
+use super::{Config, Held, ResolvedLimits};
+use crate::certs::now;
 
 /// Limits that a running master takes up: the core looks at them whenever it needs
 /// one. The others are given to connections, timers or the journal at the start.
@@ -95,6 +96,8 @@ impl Config {
             data_dir,
             store,
             listen,
+            tls_dir,
+            certificate,
             admin_listen,
             admin_token,
             admin_read_token,
@@ -116,6 +119,7 @@ impl Config {
         compare("standbys", standbys, &next.standbys, Effect::Now);
         compare("work_slot", work_slot, &next.work_slot, Effect::Now);
         compare("late_seal", late_seal, &next.late_seal, Effect::Now);
+        compare("tls_dir", tls_dir, &next.tls_dir, Effect::Now);
         let start = Effect::Restart;
         compare("name", name, &next.name, start);
         compare("host", host, &next.host, start);
@@ -132,6 +136,18 @@ impl Config {
         compare("legacy", legacy, &next.legacy, start);
         compare("token_file", token_file, &next.token_file, start);
         compare("slot", slots, &next.slots, start);
+        if certificate != &next.certificate {
+            let told = |held: &Option<Arc<Held>>| match held {
+                Some(held) => format!("{}, {}", held.name(), held.validity().told(now())),
+                None => "none".to_owned(),
+            };
+            changes.push(Change {
+                key: "tls_dir (its certificate)".to_owned(),
+                from: told(certificate),
+                to: told(&next.certificate),
+                effect: Effect::Now,
+            });
+        }
         // Secrets are not shown, also not as a difference.
         let secrets = [
             ("token_file", token != &next.token),
@@ -158,6 +174,8 @@ impl Config {
     pub fn take_up(&mut self, next: &Self) {
         self.limits = ResolvedLimits::some_of(&self.limits, &next.limits, &RELOADED);
         self.standbys = next.standbys;
+        self.tls_dir.clone_from(&next.tls_dir);
+        self.certificate.clone_from(&next.certificate);
         self.work_slot.clone_from(&next.work_slot);
         self.late_seal = next.late_seal;
     }

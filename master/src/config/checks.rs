@@ -6,11 +6,13 @@ use std::{
     io::ErrorKind,
     net::SocketAddr,
     path::Path,
+    sync::Arc,
 };
 
-use baton_protocol::message::{MAX_NAME, agent::is_host_name};
+use baton_protocol::{HostName, message::MAX_NAME};
 
 use super::{
+    Held,
     command::{check_command, whole_path},
     file::Mistake,
     options::SlotOptions,
@@ -41,10 +43,20 @@ fn wrong<T>(reason: String) -> Result<T, String> {
     Err(reason)
 }
 
-pub(super) fn listen(given: Option<String>, allow_remote: bool) -> Result<SocketAddr, String> {
+/// What an operator runs so that other hosts may dial.
+const CERTIFICATES: &str = "have every host prove who it is: baton-master certs init, then \
+                            baton-master certs issue --role master, and set tls_dir to its folder";
+
+pub(super) fn listen(given: Option<String>, with_tls: bool) -> Result<SocketAddr, String> {
     let text = given.unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
-    let otherwise = "set allow_remote = true";
-    address("listen", &text, DEFAULT_LISTEN, allow_remote, otherwise)
+    address("listen", &text, DEFAULT_LISTEN, with_tls, CERTIFICATES)
+}
+
+/// The certificate in a folder, where one is named.
+pub(super) fn certificate(dir: Option<&Path>) -> Result<Option<Arc<Held>>, String> {
+    let held = dir.map(Held::read).transpose();
+    let held = held.map_err(|reason| format!("tls_dir: {reason}"))?;
+    Ok(held.map(Arc::new))
 }
 
 /// One of the loopback, unless others may reach it.
@@ -52,7 +64,7 @@ fn address(
     key: &str,
     text: &str,
     such_as: &str,
-    allow_remote: bool,
+    may_be_reached: bool,
     otherwise: &str,
 ) -> Result<SocketAddr, String> {
     let Ok(address) = text.parse::<SocketAddr>() else {
@@ -60,7 +72,7 @@ fn address(
             "{key}: `{text}` is not an address with a port, such as {such_as}"
         ));
     };
-    if !address.ip().is_loopback() && !allow_remote {
+    if !address.ip().is_loopback() && !may_be_reached {
         return wrong(format!(
             "{key}: {address} can be reached from other hosts; use a loopback address, or {otherwise}"
         ));
@@ -187,14 +199,10 @@ pub(super) fn slots(
                 format!("slot `{name}`: a name has 1 to {MAX_NAME} characters"),
             );
         }
-        if let Some(host) = slot.host.as_deref().filter(|host| !is_host_name(host)) {
-            found.add(
-                &key("host"),
-                format!(
-                    "slot `{name}`: host: `{host}` is no name of a host: it has 1 to 63 characters \
-                     of a-z, 0-9, `-` and `.`, and begins with a letter or a digit"
-                ),
-            );
+        if let Some(host) = &slot.host
+            && let Err(reason) = host.parse::<HostName>()
+        {
+            found.add(&key("host"), format!("slot `{name}`: host: {reason}"));
         }
         if !names.insert(name.as_str()) {
             found.add(

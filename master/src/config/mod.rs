@@ -19,6 +19,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -33,7 +34,7 @@ pub use self::{
     store::{Access, SharedStore},
 };
 use self::{
-    checks::{Found, admin_listen, api_url, cover, listen, slots, token, work_slot},
+    checks::{Found, admin_listen, api_url, certificate, cover, listen, slots, token, work_slot},
     file::as_error,
     lease::leases,
 };
@@ -44,7 +45,7 @@ use baton_core::{
 
 use baton_protocol::message::Hello;
 
-use crate::{discord, error::Error};
+use crate::{certs::Held, discord, error::Error};
 
 /// More standbys of one slot than this are refused.
 pub const MAX_STANDBYS: u32 = 16;
@@ -84,6 +85,10 @@ pub struct Config {
     pub store: Option<SharedStore>,
     /// TCP address for slaves.
     pub listen: SocketAddr,
+    /// The folder of the master's certificate.
+    pub tls_dir: Option<PathBuf>,
+    /// What stands in it. There is one unless `listen` is a loopback address.
+    pub certificate: Option<Arc<Held>>,
     /// Shards of the whole bot, if configured.
     pub shard_count: Option<u32>,
     /// IDENTIFYs in one window, if configured.
@@ -199,7 +204,7 @@ fn over(given: Options, file: Options) -> Options {
         store_key_file,
         store_replicas,
         listen,
-        allow_remote,
+        tls_dir,
         shard_count,
         max_concurrency,
         api_url,
@@ -273,7 +278,21 @@ impl Config {
         let runtime_dir = options
             .runtime_dir
             .unwrap_or_else(crate::runtime_dir::default_path);
-        let listen = listen(options.listen, options.allow_remote.unwrap_or(false));
+        let certificate = certificate(options.tls_dir.as_deref());
+        let certificate = found.or("tls_dir", certificate).flatten();
+        if let (Some(held), Some(host)) = (&certificate, &options.host)
+            && held.host().as_str() != host
+        {
+            found.add(
+                "tls_dir",
+                format!(
+                    "tls_dir: the certificate is that of host {}, and this host is called {host} \
+                     (host): issue one for it, or call it so",
+                    held.host()
+                ),
+            );
+        }
+        let listen = listen(options.listen, options.tls_dir.is_some());
         let listen = found.or("listen", listen);
         let legacy = options.legacy.unwrap_or(false);
         if let Some(listen) = listen.filter(|listen| legacy && !listen.ip().is_loopback()) {
@@ -384,6 +403,8 @@ impl Config {
                 store,
                 runtime_dir,
                 listen,
+                tls_dir: options.tls_dir,
+                certificate,
                 shard_count: options.shard_count,
                 max_concurrency: options.max_concurrency,
                 api_url,

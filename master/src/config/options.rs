@@ -53,9 +53,11 @@ pub struct Options {
     /// TCP address for slaves; port 0 takes a free one [default: 127.0.0.1:7447]
     #[arg(long, env = "BATON_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<String>,
-    /// Allow `listen` to be an address that other hosts reach
-    #[arg(long, env = "BATON_ALLOW_REMOTE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-    pub allow_remote: Option<bool>,
+    /// Folder with this master's certificate (ca.pem, cert.pem, key.pem), as baton-master
+    /// certs issue makes it: with it `listen` may be an address that other hosts reach, and
+    /// whoever dials from there needs a certificate of the fleet [default: none]
+    #[arg(long, env = "BATON_TLS_DIR", value_name = "DIR")]
+    pub tls_dir: Option<PathBuf>,
     /// Shards of the whole bot; pinned at the first start [default: what GET
     /// /gateway/bot says]
     #[arg(long, env = "BATON_SHARD_COUNT", value_name = "N")]

@@ -129,7 +129,7 @@ fn what_is_given_wins_over_the_file() {
 #[test]
 fn everything_that_is_wrong_is_one_line_that_names_the_key() {
     let long = format!("runtime_dir = \"/{}\"", "x".repeat(100));
-    let cases: [(&str, &str); 32] = [
+    let cases: [(&str, &str); 33] = [
         ("log = \"debgu\"", "did you mean `debug`"),
         ("log = \"baton_master=wran\"", "did you mean `warn`"),
         ("log = \"loud\"", "there are off, error"),
@@ -148,7 +148,11 @@ fn everything_that_is_wrong_is_one_line_that_names_the_key() {
             "admin_token_file: /nonexistent/token",
         ),
         ("listen = \"nowhere\"", "listen: `nowhere`"),
-        ("listen = \"0.0.0.0:7\"", "allow_remote = true"),
+        ("listen = \"0.0.0.0:7\"", "baton-master certs init"),
+        (
+            "tls_dir = \"/nonexistent\"",
+            "tls_dir: /nonexistent/ca.pem: it does not exist: issue a certificate",
+        ),
         ("shard_count = 0", "shard_count"),
         ("shard_count = 99999", "shard_count"),
         ("max_concurrency = 0", "max_concurrency"),
@@ -199,7 +203,7 @@ fn everything_that_is_wrong_is_one_line_that_names_the_key() {
         ),
         (
             "[[slot]]\nname = \"a\"\nhost = \"East 1\"",
-            "slot `a`: host: `East 1` is no name of a host",
+            "slot `a`: host: `East 1` is no name",
         ),
     ];
     for (text, expected) in cases {

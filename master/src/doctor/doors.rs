@@ -1,6 +1,9 @@
 //! What strangers take, and logs that are not read.
 
-use super::Finding;
+use std::sync::Arc;
+
+use super::{Finding, certificate};
+use crate::certs::Held;
 
 /// The doors of a master at one moment.
 #[derive(Clone, Debug, Default)]
@@ -11,11 +14,17 @@ pub struct Doors {
     pub log_stuck: bool,
     /// Lines of its log that were dropped since it started.
     pub log_dropped: u64,
+    /// The certificate with which other hosts are let in.
+    pub certificate: Option<Arc<Held>>,
 }
 
 impl Doors {
     pub(super) fn examine(&self) -> Vec<Finding> {
-        vec![self.places(), self.log()]
+        vec![
+            self.places(),
+            self.log(),
+            certificate(self.certificate.as_deref()),
+        ]
     }
 
     fn places(&self) -> Finding {
@@ -61,9 +70,14 @@ mod tests {
             crowded: vec!["listen", "admin_listen"],
             log_stuck: true,
             log_dropped: 7,
+            certificate: None,
         };
         let found = doors.examine();
-        assert!(found.iter().all(|finding| finding.level == Level::Warning));
+        assert!(
+            found[..2]
+                .iter()
+                .all(|finding| finding.level == Level::Warning)
+        );
         assert!(found[0].detail.contains("listen, admin_listen"));
         assert!(found[1].detail.contains("7 lines"));
     }

@@ -4,6 +4,7 @@
 //! Each check says what it saw, also when it is well, and what to do when it is not.
 //! What heals itself is healed by the core (`core/src/shard/restart.rs`) and told as an alarm.
 
+mod certificate;
 mod clients;
 mod doors;
 mod fleet;
@@ -14,7 +15,7 @@ mod store;
 
 use serde::Serialize;
 
-pub use self::{doors::Doors, host::Host};
+pub use self::{certificate::certificate, doors::Doors, host::Host};
 use baton_core::view::View;
 
 /// How bad it is.
@@ -34,7 +35,7 @@ pub enum Level {
 pub struct Finding {
     /// Which check: `shards`, `link`, `lag`, `handlers`, `store`, `clients`, `sink`, `builds`,
     /// `clock`, `files`, `disk`, `permissions`, `identify`, `journal`, `runtime_dir`, `doors`,
-    /// `log`, `listen`, `hosts`.
+    /// `log`, `listen`, `hosts`, `certificate`.
     pub check: &'static str,
     /// How bad it is.
     pub level: Level,

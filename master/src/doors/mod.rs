@@ -6,6 +6,9 @@
 //! - Places are bounded at each door. When all are taken, the one that has waited
 //!   longest without being served gives its place to the next one ([`Places`]):
 //!   a quick client, as slaves and operators are, gets through a flood.
+//!   One address has no more than half of them, so that no single host keeps others out.
+//! - Who is on another host has a certificate of the fleet, and no more than 8 KiB
+//!   are read of it before it has shown that ([`secure`]).
 //! - The doors together take less than half of the files that the process may have
 //!   open: the rest is for the slaves, the journal and what is launched ([`share`]).
 //! - A request's head, its body and its answer have their time ([`http`]).
@@ -14,12 +17,14 @@
 pub mod http;
 mod hush;
 mod places;
+pub mod secure;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
     hush::Hush,
     places::{Busy, Crowd, Place, Places},
+    secure::Secure,
 };
 
 /// How many of `most` places a door has, where few files may be open: at most one in

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -30,6 +31,8 @@ struct Taken {
 
 #[derive(Clone, Debug, Default)]
 struct Guest {
+    /// The network that it dialled from, where that is not this host.
+    from: Option<IpAddr>,
     /// Its place was given to another connection.
     leave: CancellationToken,
     /// What is being done for it.
@@ -43,6 +46,8 @@ pub enum Crowd {
     Room,
     /// All were taken.
     Full,
+    /// As many as one address may have were taken from this one's.
+    FullOfOne,
 }
 
 /// One place, free again when it is dropped.
@@ -71,13 +76,31 @@ impl Places {
     /// something is being done for every holder of one.
     #[must_use]
     pub fn take(self: &Arc<Self>) -> (Option<Place>, Crowd) {
+        self.take_for(None)
+    }
+
+    /// The same for a connection from another address. Where its address has half of all
+    /// places, it is one of these that is lost.
+    #[must_use]
+    pub fn take_for(self: &Arc<Self>, from: Option<IpAddr>) -> (Option<Place>, Crowd) {
+        let from = from.and_then(network);
         let mut taken = self.taken();
-        let mut crowd = Crowd::Room;
-        if taken.by_number.len() >= self.most {
-            crowd = Crowd::Full;
-            taken.full = Some(Instant::now());
+        let guests = taken.by_number.values();
+        let of_it = guests.filter(|guest| from.is_some() && guest.from == from);
+        let only = from.filter(|_| of_it.count() >= self.most.div_ceil(2));
+        let crowd = match only {
+            _ if taken.by_number.len() >= self.most => Crowd::Full,
+            Some(_) => Crowd::FullOfOne,
+            None => Crowd::Room,
+        };
+        if crowd != Crowd::Room {
+            if crowd == Crowd::Full {
+                taken.full = Some(Instant::now());
+            }
             let mut idle = taken.by_number.iter();
-            let idle = idle.find(|(_, guest)| guest.busy.load(Ordering::Relaxed) == 0);
+            let idle = idle.find(|(_, guest)| {
+                guest.busy.load(Ordering::Relaxed) == 0 && (only.is_none() || guest.from == only)
+            });
             let Some(number) = idle.map(|(number, _)| *number) else {
                 return (None, crowd);
             };
@@ -87,7 +110,10 @@ impl Places {
         }
         let number = taken.next;
         taken.next += 1;
-        let guest = Guest::default();
+        let guest = Guest {
+            from,
+            ..Guest::default()
+        };
         taken.by_number.insert(number, guest.clone());
         let place = Place {
             places: Arc::clone(self),
@@ -114,6 +140,22 @@ impl Places {
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What counts as one address: of IPv6, the network that one host has for itself. This host's
+/// own are not counted: its processes are as many as its operator likes.
+fn network(address: IpAddr) -> Option<IpAddr> {
+    let address = address.to_canonical();
+    if address.is_loopback() {
+        return None;
+    }
+    Some(match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    })
 }
 
 impl Place {

@@ -41,6 +41,40 @@ async fn who_comes_last_gets_the_place_of_who_waited_longest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_address_has_half_of_the_places_and_this_host_as_many_as_there_are() {
+    let from = |text: &str| Some(text.parse().expect("an address"));
+    let places = Places::new(4);
+    let take = |text: &str| places.take_for(from(text));
+    let (first, _) = take("10.0.0.1");
+    let (second, crowd) = take("10.0.0.1");
+    assert_eq!(crowd, Crowd::Room);
+    let (third, crowd) = take("::ffff:10.0.0.1");
+    assert_eq!(crowd, Crowd::FullOfOne);
+    first.expect("a place").lost().await;
+    assert!(!places.was_full(Duration::from_secs(60)));
+    // Of one network of IPv6 all are one.
+    let (fourth, crowd) = take("2001:db8::1");
+    assert_eq!(crowd, Crowd::Room);
+    let (fifth, crowd) = take("2001:db8::2");
+    assert_eq!(crowd, Crowd::Room);
+    // All are taken: whose address has too many loses its own.
+    let (_sixth, crowd) = take("2001:db8::ffff");
+    assert_eq!(crowd, Crowd::Full);
+    fourth.as_ref().expect("a place").lost().await;
+    let second = second.expect("a place");
+    assert!(
+        timeout(Duration::from_secs(1), second.lost())
+            .await
+            .is_err()
+    );
+    drop((second, third, fourth, fifth));
+
+    let places = Places::new(4);
+    let held: Vec<_> = (0..4).map(|_| places.take_for(from("127.0.0.1"))).collect();
+    assert!(held.iter().all(|(_, crowd)| *crowd == Crowd::Room));
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_is_being_served_keeps_the_place() {
     let places = Places::new(2);
     let (first, second) = (

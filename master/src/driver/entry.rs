@@ -8,13 +8,19 @@ use baton_protocol::{
 };
 
 use super::Driver;
-use crate::{link::Link, process::Dialled};
+use crate::{
+    link::Link,
+    process::{Dialled, own_host},
+};
 
 impl Driver {
     /// Whether a newcomer may be the slave that it says it is; else the reason for its refusal
     /// not, and nothing else changes.
-    pub(super) fn may_enter(&mut self, hello: &Hello, link: &Link) -> bool {
-        let refused = match self.in_its_way(hello, link) {
+    pub(super) fn may_enter(&mut self, hello: &Hello, owns_nothing: bool, link: &Link) -> bool {
+        let in_its_way = self
+            .in_its_way(hello, link)
+            .and_then(|()| self.is_at_home(hello, owns_nothing));
+        let refused = match in_its_way {
             Ok(()) => return true,
             Err(refused) => refused,
         };
@@ -31,13 +37,14 @@ impl Driver {
         let (id, process) = (hello.slave, &hello.process);
         let refused = |reason, detail| Err(Refused { reason, detail });
         if let Some(first) = self.core.hello(id).map(|hello| &hello.process)
-            && first != process
+            && !first.is(process)
             && !mutant!("id-of-another")
         {
             let detail = format!(
                 "slave {id:.8} is process {}, which is not known to be dead; process {} comes with \
                  its id. Each run of a slave draws an id of its own",
-                first.pid, process.pid
+                named(first),
+                named(process)
             );
             return refused(RefusedReason::Taken, detail);
         }
@@ -71,6 +78,27 @@ impl Driver {
         Ok(())
     }
 
+    /// Whether a newcomer fills a slot of its own host: no host brings a build into another
+    /// one's slots. Who is known, or holds shards, is heard whatever the slot says by now.
+    fn is_at_home(&self, hello: &Hello, owns_nothing: bool) -> Result<(), Refused> {
+        let is_new = self.core.hello(hello.slave).is_none() && owns_nothing;
+        let (Some(host), Some(own)) = (&hello.process.host_name, own_host()) else {
+            return Ok(());
+        };
+        let home = self.core.host_of(&hello.slot).unwrap_or(own.as_str());
+        if !is_new || home == host.as_str() || mutant!("slot-of-another-host") {
+            return Ok(());
+        }
+        Err(Refused {
+            reason: RefusedReason::Certificate,
+            detail: format!(
+                "slot {:?} is filled by slaves of host {home}, and this one is of host {host}: give \
+                 the slot host = \"{host}\", or name a slot of that host in BATON_SLOT",
+                hello.slot
+            ),
+        })
+    }
+
     /// The kernel says that this slave's process is another slave: it is not killed for
     /// what this one does, and its death is not this one's.
     fn disown(&mut self, slave: SlaveId, pid: u32) {
@@ -88,6 +116,14 @@ impl Driver {
             self.supervisor.forget(slave);
             self.connections.forget(slave);
         }
+    }
+}
+
+/// A process for a person: its pid, and its host where that has a name.
+fn named(process: &ProcessIdentity) -> String {
+    match &process.host_name {
+        Some(host) => format!("{} of host {host}", process.pid),
+        None => process.pid.to_string(),
     }
 }
 

@@ -14,7 +14,8 @@ use crate::{
 
 impl Driver {
     pub(super) fn joined(&mut self, now: Time, joining: Joining) {
-        if !self.may_enter(&joining.hello, &joining.link) {
+        let owns_nothing = joining.report.shards.is_empty();
+        if !self.may_enter(&joining.hello, owns_nothing, &joining.link) {
             return;
         }
         let slave = joining.hello.slave;

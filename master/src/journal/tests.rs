@@ -456,6 +456,7 @@ fn hello(slave: u128) -> Hello {
             boot_id: "boot".to_owned(),
             host: HostId(0xb0),
             pid_namespace: 4_026_531_836,
+            host_name: None,
         },
         ..Hello::default()
     }

@@ -33,6 +33,8 @@ pub struct Scrape<'a> {
     pub uptime: Duration,
     /// When it started, since 1970.
     pub started: Duration,
+    /// When its certificate ends, in seconds since 1970, where it has one.
+    pub certificate_until: Option<i64>,
 }
 
 /// Every state of a shard, so that one which is gone is zero and not absent.
@@ -380,6 +382,7 @@ impl Scrape<'_> {
             joined,
             refused,
             garbage,
+            untrusted,
             too_many,
             stuck,
         } = self.counts;
@@ -401,6 +404,11 @@ impl Scrape<'_> {
                 garbage,
             ),
             (
+                "connections_untrusted",
+                "Connections of which TLS or a certificate was not as it must be",
+                untrusted,
+            ),
+            (
                 "connections_too_many",
                 "Connections for which there was no room",
                 too_many,
@@ -415,6 +423,13 @@ impl Scrape<'_> {
             counter.inc_by(count);
             ours.register(name, help, counter);
         }
+        let until = self.certificate_until;
+        one(
+            ours,
+            "certificate_expires_timestamp_seconds",
+            "When the certificate ends with which other hosts are let in, since 1970",
+            until.map(|until| u64::try_from(until).unwrap_or(0)),
+        );
     }
 }
 

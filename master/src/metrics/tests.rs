@@ -82,6 +82,7 @@ fn parsed(metrics: &Metrics, view: &View) -> Parsed {
         version: "1.2.3",
         started: Duration::from_secs(1_700_000_000),
         uptime: Duration::from_millis(2500),
+        certificate_until: Some(1_800_000_000),
     });
     Parsed::of(&text)
 }
@@ -105,6 +106,7 @@ fn every_name_has_its_type() {
             "baton_connections_refused",
             "baton_connections_stuck",
             "baton_connections_too_many",
+            "baton_connections_untrusted",
             "baton_deploys",
             "baton_disbelieved",
             "baton_events_given_up",
@@ -131,6 +133,7 @@ fn every_name_has_its_type() {
         parsed.names("gauge"),
         [
             "baton_adopting",
+            "baton_certificate_expires_timestamp_seconds",
             "baton_deploy_running",
             "baton_deploy_shards",
             "baton_events_per_second",

@@ -26,6 +26,7 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::{
     FAREWELL, Origin,
+    certified::certified_agent,
     context::Context,
     dismiss,
     handshake::{
@@ -52,11 +53,11 @@ pub(super) async fn serve(
     let entrant = tokio::select! {
         () = context.closing.cancelled() => return,
         () = stranger.lost() => return,
-        entrant = handshake(&mut connection, first, &stranger, &context) => entrant,
+        entrant = handshake(&mut connection, first, &origin, &stranger, &context) => entrant,
     };
     let (hello, report) = match entrant {
         Ok(entrant) => entrant,
-        Err(dismissed) => return dismiss(&context, connection, origin, dismissed).await,
+        Err(dismissed) => return dismiss(&context, connection, &origin, dismissed).await,
     };
     let Ok(_room) = Arc::clone(&context.room).try_acquire_owned() else {
         context.counters.too_many.add();
@@ -64,7 +65,7 @@ pub(super) async fn serve(
             reason: RefusedReason::Other,
             detail: "the master has as many connections as it takes".to_owned(),
         };
-        return dismiss(&context, connection, origin, Dismissed::Refused(refused)).await;
+        return dismiss(&context, connection, &origin, Dismissed::Refused(refused)).await;
     };
     drop(stranger);
     let host: Arc<str> = hello.host.as_str().into();
@@ -104,6 +105,7 @@ pub(super) async fn serve(
 async fn handshake(
     connection: &mut Connection,
     first: Frame,
+    origin: &Origin,
     stranger: &Place,
     context: &Context,
 ) -> Result<(Box<AgentHello>, AgentReport), Dismissed> {
@@ -115,6 +117,7 @@ async fn handshake(
         return Err(Dismissed::Refused(refused));
     }
     let version = check(&hello, context)?;
+    certified_agent(origin, &hello).or_else(|(reason, detail)| refuse(reason, detail))?;
     let challenge =
         auth::nonce().map_err(|error| Dismissed::Garbage(format!("no randomness: {error}")))?;
     let secret = &context.secret;

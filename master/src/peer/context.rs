@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use baton_protocol::{Term, auth::Secret};
+use baton_protocol::{Peer, Term, auth::Secret};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     counters::Counters,
-    doors::{Hush, Places, share},
+    doors::{Hush, Places, Secure, share},
     metrics::Metrics,
     notice::Notice,
     post::Post,
@@ -50,6 +50,8 @@ pub struct Hushes {
     pub crowded: Hush,
     /// A connection was dropped for what came over it.
     pub garbage: Hush,
+    /// TLS or a certificate was not as it must be.
+    pub untrusted: Hush,
     /// A slave was refused.
     pub refused: Hush,
     /// A slave's death cannot be known.
@@ -62,6 +64,7 @@ impl Default for Hushes {
             untaken: Hush::new("connections that could not be taken"),
             crowded: Hush::new("strangers hold all places for a handshake"),
             garbage: Hush::new("connections dropped for what came over them"),
+            untrusted: Hush::new("connections not trusted"),
             refused: Hush::new("slaves refused"),
             elsewhere: Hush::new("slaves whose death cannot be known"),
         }
@@ -75,6 +78,8 @@ pub struct Context {
     pub term: Term,
     /// The fleet's secret.
     pub secret: Secret,
+    /// The certificate with which those of other hosts are let in.
+    pub secure: Secure,
     /// This master's process.
     pub own: u32,
     /// How often a slave sends checkpoints.
@@ -102,10 +107,12 @@ pub struct Context {
 }
 
 /// Where a connection came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// TCP: it must prove that it knows the secret.
+    /// TCP in clear, from this host: it must prove that it knows the secret.
     Tcp,
+    /// TLS, from who has this certificate: it must prove that too.
+    Tls(Peer),
     /// The unix socket, from another user: the same.
     UnixStranger(Dialled),
     /// The unix socket, from the master's own user: no proof is needed.
@@ -115,10 +122,19 @@ pub enum Origin {
 impl Origin {
     /// The kernel's word for who dialled.
     #[must_use]
-    pub const fn dialled(self) -> Dialled {
+    pub const fn dialled(&self) -> Dialled {
         match self {
-            Self::Tcp => Dialled::Remote,
-            Self::UnixStranger(dialled) | Self::UnixOwner(dialled) => dialled,
+            Self::Tcp | Self::Tls(_) => Dialled::Remote,
+            Self::UnixStranger(dialled) | Self::UnixOwner(dialled) => *dialled,
+        }
+    }
+
+    /// Who a certificate says that it is; `None`: it came without one.
+    #[must_use]
+    pub const fn peer(&self) -> Option<&Peer> {
+        match self {
+            Self::Tls(peer) => Some(peer),
+            Self::Tcp | Self::UnixStranger(_) | Self::UnixOwner(_) => None,
         }
     }
 }
@@ -136,6 +152,7 @@ impl Context {
                 counter: 3,
             },
             secret,
+            secure: Secure::default(),
             // The slaves of these tests live in this process.
             own: 0,
             checkpoint: Duration::from_millis(10),

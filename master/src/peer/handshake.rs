@@ -12,7 +12,10 @@ use baton_protocol::{
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::context::{Context, Origin};
+use super::{
+    certified::certified,
+    context::{Context, Origin},
+};
 use crate::{
     clock::millis,
     config::MAX_SHARDS,
@@ -62,7 +65,7 @@ impl From<ConnectionError> for Dismissed {
 pub(super) async fn handshake(
     connection: &mut Connection,
     first: Frame,
-    origin: Origin,
+    origin: &Origin,
     stranger: &Place,
     context: &Context,
 ) -> Result<Entrant, Dismissed> {
@@ -85,6 +88,7 @@ pub(super) async fn handshake(
         );
     }
     let version = check(&hello, context)?;
+    certified(origin, &mut hello).or_else(|(reason, detail)| refuse(reason, detail))?;
     let dialled = origin.dialled();
     may_be(&hello.process, dialled, context.own)
         .or_else(|detail| refuse(RefusedReason::Other, detail))?;
@@ -122,7 +126,7 @@ pub(super) async fn handshake(
         .send(&ToSlave::Welcome(welcome).to_frame())
         .await?;
     let needs_proof = match origin {
-        Origin::Tcp | Origin::UnixStranger(_) => true,
+        Origin::Tcp | Origin::Tls(_) | Origin::UnixStranger(_) => true,
         Origin::UnixOwner(_) => {
             connection.trust(Trust::Known);
             false

@@ -12,6 +12,7 @@
 //! loses its connection.
 
 mod agents;
+mod certified;
 mod context;
 mod handshake;
 mod pings;
@@ -37,6 +38,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 pub use self::context::{Context, Hushes, MAX_JOINED, MAX_STRANGERS, Origin, Strangers};
+#[cfg(test)]
+pub(crate) use self::rig::hello as hello_for_test;
 use self::{handshake::Dismissed, pings::Pings};
 use crate::{
     doors::Place,
@@ -65,16 +68,16 @@ where
             return agents::serve(context, connection, first, origin, stranger, id).await;
         }
         Ok(first) => first,
-        Err(dismissed) => return dismiss(&context, connection, origin, dismissed).await,
+        Err(dismissed) => return dismiss(&context, connection, &origin, dismissed).await,
     };
     let entrant = tokio::select! {
         () = context.closing.cancelled() => return,
         () = stranger.lost() => return,
-        entrant = handshake::handshake(&mut connection, first, origin, &stranger, &context) => entrant,
+        entrant = handshake::handshake(&mut connection, first, &origin, &stranger, &context) => entrant,
     };
     let entrant = match entrant {
         Ok(entrant) => entrant,
-        Err(dismissed) => return dismiss(&context, connection, origin, dismissed).await,
+        Err(dismissed) => return dismiss(&context, connection, &origin, dismissed).await,
     };
     let Ok(_room) = Arc::clone(&context.room).try_acquire_owned() else {
         context.counters.too_many.add();
@@ -82,7 +85,7 @@ where
             reason: RefusedReason::Other,
             detail: format!("the master already has {MAX_JOINED} connections"),
         };
-        return dismiss(&context, connection, origin, Dismissed::Refused(refused)).await;
+        return dismiss(&context, connection, &origin, Dismissed::Refused(refused)).await;
     };
     drop(stranger);
     let slave = entrant.hello.slave;
@@ -128,7 +131,7 @@ where
 async fn dismiss(
     context: &Context,
     mut connection: Connection,
-    origin: Origin,
+    origin: &Origin,
     dismissed: Dismissed,
 ) {
     match dismissed {

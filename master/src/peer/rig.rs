@@ -109,7 +109,7 @@ impl Slave {
     }
 }
 
-pub(super) fn hello(slave: u128) -> Hello {
+pub(crate) fn hello(slave: u128) -> Hello {
     Hello {
         version: Version::NEWEST,
         lowest: Version::OLDEST,

@@ -17,6 +17,7 @@ use baton_protocol::{
     DeployId, LaunchId,
     auth::{SECRET_VARIABLE, Secret},
     message::{Role, agent::Launch},
+    tls::TLS_DIR_VARIABLE,
 };
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use tokio::process::Command;
@@ -84,6 +85,8 @@ pub struct Plan {
     pub(super) secret: Secret,
     pub(super) api_url: Option<String>,
     pub(super) token_file: Option<PathBuf>,
+    /// The folder with the certificate of an agent's slaves.
+    pub(super) tls_dir: Option<PathBuf>,
     pub(super) outputs: Option<Outputs>,
     pub(super) listeners: Option<Arc<Listeners>>,
     /// The host whose agent launches it; `None`: the master does.
@@ -107,6 +110,8 @@ pub struct Common {
     pub secret: Secret,
     /// The file with the bot's token; `None`: it is in the agent's environment.
     pub token_file: Option<PathBuf>,
+    /// The folder with the certificate of the host's slaves.
+    pub tls_dir: Option<PathBuf>,
     /// Where slaves write whose slot has no `log`.
     pub outputs: Option<Outputs>,
     /// The sockets that are passed on.
@@ -156,6 +161,7 @@ impl Plan {
             secret: common.secret.clone(),
             api_url: Some(api_url).filter(|url| !url.is_empty()),
             token_file: common.token_file.clone(),
+            tls_dir: common.tls_dir.clone(),
             outputs: common.outputs.clone(),
             listeners: Some(Arc::clone(&common.listeners)),
             host: Some(common.host.clone()),
@@ -249,6 +255,12 @@ impl Plan {
         if let Some(host) = &self.host {
             child.env(variable::HOST, host);
         }
+        // A master's certificate, or an agent's, is not a slave's.
+        match &self.tls_dir {
+            Some(dir) => child.env(TLS_DIR_VARIABLE, dir),
+            None if place.env.contains_key(TLS_DIR_VARIABLE) => &mut child,
+            None => child.env_remove(TLS_DIR_VARIABLE),
+        };
         if self.launch.is_said() {
             child.env(variable::LAUNCH, self.launch.to_string());
         }

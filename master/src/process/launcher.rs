@@ -231,6 +231,7 @@ impl Launcher {
             secret: self.secret.clone(),
             api_url: self.api_url.clone(),
             token_file: self.token_file.clone(),
+            tls_dir: None,
             outputs: self.outputs.clone(),
             listeners: self.listeners.clone(),
             host: None,

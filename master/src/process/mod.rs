@@ -1,6 +1,7 @@
 //! Processes of this host: started so that they outlive the master, and known
 //! for certain when they are dead.
 
+mod here;
 mod hidden;
 mod launch;
 mod launcher;
@@ -15,6 +16,7 @@ mod watch;
 #[cfg(test)]
 pub(crate) use self::hidden::tests::hide;
 pub use self::{
+    here::{own_host, we_are_on},
     launch::{Child, Common, Plan, group_of, is_of_launch, kill_group, variable},
     launcher::Launcher,
     named::{Dialled, may_be},

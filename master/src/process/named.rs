@@ -3,7 +3,7 @@
 
 use baton_protocol::{ProcessIdentity, process::parent_of};
 
-use super::watch::is_here;
+use super::{here::here, watch::is_here};
 
 /// A chain of parents is no longer than this.
 const GENERATIONS: usize = 64;
@@ -24,7 +24,7 @@ pub enum Dialled {
 /// # Errors
 /// One line for a person: it cannot be that process.
 pub fn may_be(process: &ProcessIdentity, dialled: Dialled, own: u32) -> Result<(), String> {
-    let here = ProcessIdentity::current().map_err(|error| format!("/proc/self: {error}"))?;
+    let here = here().map_err(|error| format!("/proc/self: {error}"))?;
     if !is_here(process, &here) {
         // No process that could be signalled from here.
         return Ok(());

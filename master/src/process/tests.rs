@@ -266,6 +266,10 @@ async fn a_child_that_ended_and_is_not_waited_for_is_dead() {
 #[tokio::test]
 async fn a_process_of_another_host_boot_or_namespace_is_not_judged() {
     let mut process = ProcessIdentity::current().unwrap();
+    // What a certificate says wins over what the process says of itself.
+    process.host_name = "eu-1".parse().ok();
+    assert!(matches!(Watch::open(&process), Err(WatchError::Elsewhere)));
+    process.host_name = None;
     process.pid_namespace += 1;
     assert!(matches!(Watch::open(&process), Err(WatchError::Elsewhere)));
     process.pid_namespace -= 1;

@@ -21,7 +21,7 @@ use rustix::{
 };
 use tokio::io::unix::AsyncFd;
 
-use super::hidden;
+use super::{here::here, hidden};
 
 /// One process, held by a pidfd.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl Watch {
     /// # Errors
     /// See [`WatchError`].
     pub fn open(process: &ProcessIdentity) -> Result<Self, WatchError> {
-        let here = ProcessIdentity::current().map_err(WatchError::Unseen)?;
+        let here = here().map_err(WatchError::Unseen)?;
         let Some(pid) = pid_here(process, &here) else {
             return Err(WatchError::Elsewhere);
         };
@@ -104,7 +104,7 @@ impl Watch {
     pub fn open_again(process: &ProcessIdentity, boot: Option<&str>) -> Result<Self, WatchError> {
         match boot {
             Some(boot) if boot == process.boot_id && !boot.is_empty() => {
-                let here = ProcessIdentity::current().map_err(WatchError::Unseen)?;
+                let here = here().map_err(WatchError::Unseen)?;
                 let over =
                     boot != here.boot_id && !is_elsewhere(process, &here) && boot_is_the_kernels();
                 if over {
@@ -132,7 +132,7 @@ impl Watch {
             Err(WatchError::Unseen(_)) => {}
             Err(error @ (WatchError::Dead | WatchError::Elsewhere)) => return Err(error),
         }
-        let here = ProcessIdentity::current().map_err(WatchError::Unseen)?;
+        let here = here().map_err(WatchError::Unseen)?;
         let Some(pid) = pid_here(process, &here) else {
             return Err(WatchError::Elsewhere);
         };
@@ -190,13 +190,19 @@ impl Watch {
 /// processes may have the same numbers.
 #[must_use]
 pub fn pid_of_ours(process: &ProcessIdentity) -> Option<u32> {
-    let here = ProcessIdentity::current().ok()?;
+    let here = here().ok()?;
     pid_here(process, &here).map(|_| process.pid)
 }
 
-/// Whether it says that it is of another host.
+/// Whether it is of another host: its certificate says so, or it does itself. A certificate
+/// of another host wins over everything that the process says of itself, so that no process
+/// of this host is watched, and killed, for a slave of another one.
 fn is_elsewhere(process: &ProcessIdentity, here: &ProcessIdentity) -> bool {
-    process.host.is_another_than(here.host) && !mutant!("host-not-asked")
+    let by_its_word = process.host.is_another_than(here.host) && !mutant!("host-not-asked");
+    let by_certificate = process.host_name.is_some()
+        && process.host_name != here.host_name
+        && !mutant!("certified-host-not-asked");
+    by_its_word || by_certificate
 }
 
 /// Whether its pid is one of ours: on another host or boot, or in another pid namespace,

@@ -15,7 +15,7 @@ use crate::{
     admin::{Admin, Disks, Facts, MAX_STREAMS},
     config::Config,
     counters::Counters,
-    doors::{Places, http},
+    doors::{Places, Secure, http},
     history::History,
     keeper::Kept,
     news::{Log, Observer, STREAM, Stamped},
@@ -65,6 +65,7 @@ impl Shared {
         let context = Context {
             term: known.term,
             secret: secret.clone(),
+            secure: Secure::new(config.certificate.clone()),
             own: std::process::id(),
             checkpoint: config.limits.checkpoint,
             ping: config.limits.ping,

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::{Config, SharedStore},
     counters::Counters,
-    doors::http::Door,
+    doors::{Secure, http::Door},
     driver::QUEUE,
     error::Error,
     journal::Home,
@@ -105,6 +105,7 @@ async fn open(
         // Of no master: nobody is let in by it.
         term: Term::default(),
         secret: place.secret.clone(),
+        secure: Secure::new(config.certificate.clone()),
         own: std::process::id(),
         checkpoint: config.limits.checkpoint,
         ping: config.limits.ping,

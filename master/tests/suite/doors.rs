@@ -152,6 +152,41 @@ async fn a_flooded_port_holds_up_neither_the_command_line_nor_a_deploy_nor_itsel
     drop(held);
 }
 
+#[tokio::test]
+async fn a_master_listens_on_the_loopback_alone_unless_it_is_told_otherwise() {
+    let default = baton_master::config::Config::check(Default::default(), None).unwrap();
+    assert!(default.listen.ip().is_loopback());
+    assert_eq!((default.admin_listen, default.certificate), (None, None));
+    let fleet = Fleet::new("shard_count = 2\n");
+    let master = fleet.master().await;
+    let pid = master.child.id().unwrap();
+    let sockets: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok())
+        .filter_map(|to| {
+            Some(
+                to.to_str()?
+                    .strip_prefix("socket:[")?
+                    .strip_suffix(']')?
+                    .to_owned(),
+            )
+        })
+        .collect();
+    let mut listening = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let table = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        for line in table.lines().skip(1) {
+            let fields: Vec<_> = line.split_ascii_whitespace().collect();
+            // Its state is LISTEN.
+            if fields[3] == "0A" && sockets.iter().any(|inode| inode == fields[9]) {
+                listening.push(fields[1].to_owned());
+            }
+        }
+    }
+    assert_eq!(listening.len(), 1, "{listening:?}");
+    assert!(listening[0].starts_with("0100007F:"), "{listening:?}");
+}
+
 /// What another user of the host gets, or this one, where tests do not run as root.
 async fn as_nobody(address: &str, method: &str, path: &str, body: &str) -> String {
     let (host, port) = address.rsplit_once(':').unwrap();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod budget;
+mod certs;
 mod completions;
 mod doors;
 mod fake;

@@ -285,7 +285,7 @@ async fn wrong_configuration_is_one_line_and_exit_code_2() {
         (
             "shard_count = 2\n",
             vec!["--listen", "0.0.0.0:0"],
-            "allow_remote",
+            "baton-master certs init",
         ),
         ("", vec![], "no token"),
         ("shard_cuont = 2\n", vec![], ":3: unknown key `shard_cuont`"),

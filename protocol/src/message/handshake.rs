@@ -298,6 +298,9 @@ pub enum RefusedReason {
     Busy,
     /// Another slave fills the slot and this one is no candidate.
     Taken,
+    /// Its certificate says otherwise than its hello: another host, or another role than that
+    /// of a slave.
+    Certificate,
     /// It was ordered to leave: its deploy was rolled back or it was replaced.
     Superseded,
     /// This master does not lead its fleet: another one does, or none. The detail names it
@@ -332,6 +335,7 @@ impl RefusedReason {
             | Self::Slot
             | Self::Parameters
             | Self::Taken
+            | Self::Certificate
             | Self::Superseded => false,
         }
     }

@@ -65,6 +65,7 @@ fn the_handshake_is_read_and_written_as_version_1_had_it() {
             boot_id: "boot".to_owned(),
             pid_namespace: 5,
             host: HostId(0),
+            host_name: None,
         },
         nonce: Bytes::from_static(b"0123456789abcdef"),
         ..Hello::default()

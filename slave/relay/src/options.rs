@@ -62,13 +62,18 @@ enum Work {
 #[derive(Args, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Keys {
-    /// The master: HOST:PORT or unix:PATH [default: 127.0.0.1:7447]
-    #[arg(long, env = "BATON_MASTER", value_name = "ADDRESS")]
+    /// The masters, with commas between them: unix:PATH, tls://HOST:PORT, or HOST:PORT on
+    /// this host [default: 127.0.0.1:7447]
+    #[arg(long, env = "BATON_MASTER", value_name = "ADDRESS,...")]
     master: Option<String>,
     /// The master's runtime directory, for the fleet's secret [default:
     /// $XDG_RUNTIME_DIR/baton, else /run/baton]
     #[arg(long, env = "BATON_RUNTIME_DIR", value_name = "DIR")]
     runtime_dir: Option<PathBuf>,
+    /// The folder with the certificate of this host's slaves (ca.pem, cert.pem, key.pem), for
+    /// masters at tls://
+    #[arg(long, env = "BATON_TLS_DIR", value_name = "DIR")]
+    tls_dir: Option<PathBuf>,
     /// The slot that this process fills [default: main]
     #[arg(long, env = "BATON_SLOT", value_name = "NAME")]
     slot: Option<String>,
@@ -361,6 +366,7 @@ impl Keys {
     fn or(self, file: Self) -> Self {
         Self {
             master: self.master.or(file.master),
+            tls_dir: self.tls_dir.or(file.tls_dir),
             runtime_dir: self.runtime_dir.or(file.runtime_dir),
             slot: self.slot.or(file.slot),
             role: self.role.or(file.role),

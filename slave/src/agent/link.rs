@@ -1,9 +1,9 @@
 //! The link to the master: dial and handshake. State goes out behind everything else.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{ops::ControlFlow, path::PathBuf, time::Duration};
 
 use baton_protocol::{
-    Connection, Frame, SlaveId, Term, ToMaster, ToSlave, Trust, Version,
+    Connection, ConnectionError, Frame, SlaveId, Term, ToMaster, ToSlave, Trust, Version,
     auth::{self, Secret},
     handshake,
     message::{Hello, Proof, Report, Welcome},
@@ -13,7 +13,8 @@ use tokio::{net::UnixStream, sync::mpsc, time::timeout};
 use super::{
     link_error::LinkError,
     link_state::Wire,
-    pipe::{Pipe, Read, connect_tcp},
+    pipe::{Pipe, Read, connect_tcp, stays_on_host},
+    secure,
 };
 use crate::{
     config::{Address, SecretSource},
@@ -45,6 +46,8 @@ pub(crate) struct Introduction {
     pub(crate) hello: Hello,
     pub(crate) running: bool,
     pub(crate) secret: SecretSource,
+    /// Of the certificate, where there is one.
+    pub(crate) tls_dir: Option<PathBuf>,
     pub(crate) deadline: Duration,
 }
 
@@ -58,7 +61,8 @@ impl Link {
     }
 
     async fn shake_hands(mut introduction: Introduction) -> Result<Self, LinkError> {
-        let (mut connection, peer) = connect(&introduction.address).await?;
+        let tls_dir = introduction.tls_dir.take();
+        let (mut connection, peer) = connect(&introduction.address, tls_dir).await?;
         let nonce = auth::nonce()?;
         introduction.hello.nonce.clone_from(&nonce);
         let Introduction {
@@ -75,8 +79,10 @@ impl Link {
             running,
             hello: Box::new(hello),
         };
-        connection.send(&hello.to_frame()).await?;
-        let frame = connection.recv().await?.ok_or(LinkError::Closed)?;
+        connection.send(&hello.to_frame()).await.map_err(broken)?;
+        // A master that refuses our certificate says so here at the earliest.
+        let frame = connection.recv().await.map_err(broken)?;
+        let frame = frame.ok_or(LinkError::Closed)?;
         let welcome = match handshake::ToSlave::from_frame(frame)? {
             handshake::ToSlave::Welcome(welcome) => welcome,
             handshake::ToSlave::Refused(refused) => return Err(LinkError::Refused(refused)),
@@ -160,11 +166,24 @@ enum Peer {
     OurUser,
     /// Another user's, by a unix socket.
     OtherUser,
-    /// TCP tells nothing.
+    /// TCP tells nothing; TLS says that it is a master, and its proof which fleet's.
     Remote,
 }
 
-async fn connect(address: &Address) -> Result<(Connection, Peer), LinkError> {
+/// Why a handshake ended: perhaps over a certificate.
+fn broken(error: ConnectionError) -> LinkError {
+    if let ConnectionError::Io(error) = &error
+        && let Some(refused) = secure::refused(error)
+    {
+        return refused;
+    }
+    LinkError::Connection(error)
+}
+
+async fn connect(
+    address: &Address,
+    tls_dir: Option<PathBuf>,
+) -> Result<(Connection, Peer), LinkError> {
     let failed = |source| LinkError::Dial {
         address: address.clone(),
         source,
@@ -172,7 +191,12 @@ async fn connect(address: &Address) -> Result<(Connection, Peer), LinkError> {
     Ok(match address {
         Address::Tcp(to) => {
             let socket = connect_tcp(address, to).await?;
+            stays_on_host(address, &socket)?;
             (Connection::new(socket), Peer::Remote)
+        }
+        Address::Tls(to) => {
+            let connection = secure::connect(address, to, tls_dir).await?;
+            (connection, Peer::Remote)
         }
         Address::Unix(path) => {
             let socket = UnixStream::connect(path).await.map_err(failed)?;

@@ -13,6 +13,7 @@ mod link_error;
 mod link_state;
 mod orders;
 mod pipe;
+mod secure;
 mod status;
 pub(crate) mod table;
 mod work;
@@ -20,7 +21,7 @@ mod work;
 use std::{str::FromStr, sync::Arc};
 
 use baton_protocol::{
-    DeployId, LaunchId, ProcessIdentity, Term, ToMaster, Version,
+    Address, DeployId, LaunchId, ProcessIdentity, Term, ToMaster, Version,
     message::{Hello, Report, Role},
 };
 use tokio::time::{Instant, sleep_until};
@@ -183,7 +184,7 @@ impl Agent {
         let config = &self.base.context.config;
         let running = self.base.table.owns_anything();
         Introduction {
-            address: config.master.clone(),
+            address: self.next_master(),
             hello: Hello {
                 version: Version::NEWEST,
                 lowest: Version::OLDEST,
@@ -201,8 +202,16 @@ impl Agent {
             },
             running,
             secret: config.secret.clone(),
+            tls_dir: config.tls_dir.clone(),
             deadline: config.timings.handshake,
         }
+    }
+
+    /// Where a master is dialled next: each failure is the next one's turn.
+    fn next_master(&self) -> Address {
+        let masters = &self.base.context.config.masters;
+        let turn = self.base.failures as usize % masters.len();
+        masters[turn].clone()
     }
 
     /// The master proved itself: report everything.

@@ -78,6 +78,25 @@ impl<O> Drop for Pipe<O> {
     }
 }
 
+/// A name may lead elsewhere than its text says, so the peer is looked at too: what is said
+/// in clear does not leave the host.
+///
+/// # Errors
+/// The other end is on another host.
+pub(super) fn stays_on_host(address: &Address, socket: &TcpStream) -> Result<(), LinkError> {
+    let peer = socket.peer_addr().map_err(|source| LinkError::Dial {
+        address: address.clone(),
+        source,
+    })?;
+    if peer.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    Err(LinkError::Untrusted(format!(
+        "{address} leads to {peer}, which is not on this host, and TCP in clear stays on its \
+         host: give tls://{address}"
+    )))
+}
+
 /// Connects to `to`, which `address` names.
 pub(super) async fn connect_tcp(address: &Address, to: &str) -> Result<TcpStream, LinkError> {
     let failed = |source| LinkError::Dial {

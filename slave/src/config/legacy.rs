@@ -1,8 +1,9 @@
 //! Settings for a slave under the 2018 Go master.
 
-use std::{net::SocketAddr, num::NonZeroU32};
+use std::num::NonZeroU32;
 
-use super::Address;
+use baton_protocol::Address;
+
 use crate::error::Error;
 
 /// How to serve under YAGPDB's unchanged 2018 Go master, which says
@@ -61,7 +62,7 @@ impl Legacy {
         }
     }
 
-    pub(super) fn check(&self, master: &Address) -> Result<(), Error> {
+    pub(super) fn check(&self, masters: &[Address]) -> Result<(), Error> {
         let shards = self.shards.get();
         if shards > Self::MAX_SHARDS {
             return wrong(format!(
@@ -69,30 +70,19 @@ impl Legacy {
                 Self::MAX_SHARDS
             ));
         }
-        match master {
-            Address::Tcp(address) if is_loopback(address) => Ok(()),
-            Address::Tcp(address) => wrong(format!(
+        match masters {
+            [Address::Tcp(_)] if !masters.iter().any(Address::is_open) => Ok(()),
+            [Address::Tcp(address)] => wrong(format!(
                 "master: `{address}` is not on this host, and a legacy master proves nothing: \
                  give a loopback address"
             )),
-            Address::Unix(_) => {
-                wrong("master: a legacy master listens on TCP only: give 127.0.0.1:PORT")
-            }
+            _ => wrong("master: there is one legacy master, on TCP only: give 127.0.0.1:PORT"),
         }
     }
 }
 
 fn wrong<T>(text: impl Into<String>) -> Result<T, Error> {
     Err(Error::Config(text.into()))
-}
-
-/// The Go wire has no authentication: it must not leave the host.
-fn is_loopback(address: &str) -> bool {
-    let name = address.rsplit_once(':').map(|(host, _)| host);
-    match address.parse::<SocketAddr>() {
-        Ok(address) => address.ip().is_loopback(),
-        Err(_) => name.is_some_and(|name| name.eq_ignore_ascii_case("localhost")),
-    }
 }
 
 #[cfg(test)]
@@ -120,7 +110,7 @@ mod tests {
     #[test]
     fn only_a_master_on_this_host_is_taken() {
         let legacy = Legacy::new(NonZeroU32::MIN);
-        let check = |address: &str| legacy.check(&address.parse().expect("an address"));
+        let check = |text: &str| legacy.check(&Address::list(text).expect("addresses"));
         for good in [
             "127.0.0.1:7447",
             "127.9.0.3:1",
@@ -134,12 +124,16 @@ mod tests {
             "0.0.0.0:7447",
             "master.example:7447",
             "unix:/run/x",
+            "127.0.0.1:1,127.0.0.1:2",
         ] {
             let error = check(bad).expect_err(bad);
             assert!(error.to_string().starts_with("master: "), "{error}");
             assert_eq!(error.exit_code(), 2);
         }
         let many = Legacy::new(NonZeroU32::MAX);
-        assert!(many.check(&Address::Tcp("127.0.0.1:1".to_owned())).is_err());
+        assert!(
+            many.check(&[Address::Tcp("127.0.0.1:1".to_owned())])
+                .is_err()
+        );
     }
 }

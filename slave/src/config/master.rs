@@ -1,6 +1,6 @@
-//! Where the master is, and what it is known by.
+//! What the master is known by, and why a slave comes to it.
 
-use std::{env, fmt, fs, io, path::PathBuf, str::FromStr};
+use std::{env, fs, io, path::PathBuf};
 
 use baton_protocol::{
     auth::{SECRET_VARIABLE, Secret},
@@ -8,45 +8,6 @@ use baton_protocol::{
 };
 
 use crate::error::Error;
-
-/// Where a master listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// `HOST:PORT`.
-    Tcp(String),
-    /// `unix:/PATH`.
-    Unix(PathBuf),
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            if path.is_empty() {
-                return Err("`unix:` has no path: give unix:/path/to/socket".to_owned());
-            }
-            return Ok(Self::Unix(path.into()));
-        }
-        match text.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-                Ok(Self::Tcp(text.to_owned()))
-            }
-            _ => Err(format!(
-                "`{text}` is no address: give HOST:PORT or unix:/path/to/socket"
-            )),
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => f.write_str(address),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
 
 /// Where the fleet's secret comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

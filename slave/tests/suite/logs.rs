@@ -14,7 +14,7 @@ async fn a_bot_that_logs_nothing_says_so_once_on_standard_error() {
         for _ in 0..2 {
             let mut config = baton_slave::SlaveConfig::new("token");
             config.slot = "slot".to_owned();
-            config.master = "unix:/nowhere/slave.sock".parse().unwrap();
+            config.masters = vec!["unix:/nowhere/slave.sock".parse().unwrap()];
             let stop = tokio_util::sync::CancellationToken::new();
             stop.cancel();
             let bot = crate::common::Recorder::default();

@@ -25,6 +25,7 @@ mod lost;
 mod moves;
 mod panics;
 mod promises;
+mod secure;
 mod sessions;
 mod signals;
 mod snapshots;

@@ -16,7 +16,7 @@ const CHILD: &str = "BATON_TEST_SIGNALS";
 async fn signals_that_mean_something_to_a_master_do_nothing_to_a_slave() {
     if let Ok(master) = std::env::var(CHILD) {
         let mut config = SlaveConfig::new("token");
-        config.master = master.parse().unwrap();
+        config.masters = vec![master.parse().unwrap()];
         config.secret = SecretSource::Given(Secret::random().unwrap());
         config.timings.master_redial_max = Duration::from_millis(100);
         // Nobody follows.

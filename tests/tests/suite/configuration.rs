@@ -82,7 +82,7 @@ fn a_master_that_is_configured_wrongly_says_what_to_change() {
         ),
         (
             "listen = \"0.0.0.0:0\"\nshard_count = 1\n",
-            ["other hosts", "allow_remote"],
+            ["other hosts", "baton-master certs init"],
         ),
         ("listen = \"127.0.0.1:0\"\n", ["no token", "DISCORD_TOKEN"]),
         (

@@ -14,7 +14,7 @@ impl Fleet {
     /// Which slave that is not known to be dead has this process.
     pub(crate) fn slave_in(&self, process: &ProcessIdentity) -> Option<SlaveId> {
         let mut slaves = self.slaves.iter();
-        let found = slaves.find(|(_, slave)| slave.hello.process == *process);
+        let found = slaves.find(|(_, slave)| slave.hello.process.is(process));
         found.map(|(id, _)| *id)
     }
 

@@ -96,6 +96,14 @@ impl Core {
         self.fleet.slaves.get(&id).map(|slave| &slave.hello)
     }
 
+    /// The host that the slaves of this slot run on, as the configuration says; `None`: the
+    /// master's own.
+    #[must_use]
+    pub fn host_of(&self, slot: &str) -> Option<&str> {
+        let mut slots = self.settings.slots.iter();
+        slots.find(|known| known.name == slot)?.host.as_deref()
+    }
+
     /// Which slave that is not known to be dead has this process.
     #[must_use]
     pub fn slave_in(&self, process: &ProcessIdentity) -> Option<SlaveId> {

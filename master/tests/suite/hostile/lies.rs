@@ -197,7 +197,7 @@ fn picture(status: &Value) -> Value {
     })
 }
 
-fn lasting(one: &Value) -> Value {
+pub(super) fn lasting(one: &Value) -> Value {
     let mut one = one.clone();
     if let Some(fields) = one.as_object_mut() {
         let passing = [

@@ -1,6 +1,7 @@
 //! Raw connections that say what is not true, to a running master: nothing happens to
 //! anybody else.
 
+mod doors;
 mod lies;
 
 use baton_protocol::{

@@ -18,13 +18,22 @@ pub(super) fn parameters() -> impl Strategy<Value = SessionParameters> {
 }
 
 pub(super) fn process() -> impl Strategy<Value = ProcessIdentity> {
-    (any::<u32>(), any::<[u64; 2]>(), text(), any::<u128>()).prop_map(
-        |(pid, [start_time, pid_namespace], boot_id, host)| ProcessIdentity {
+    let host_name = option::of("[a-z0-9][a-z0-9.-]{0,62}");
+    let parts = (
+        any::<u32>(),
+        any::<[u64; 2]>(),
+        text(),
+        any::<u128>(),
+        host_name,
+    );
+    parts.prop_map(
+        |(pid, [start_time, pid_namespace], boot_id, host, host_name)| ProcessIdentity {
             pid,
             start_time,
             boot_id,
             pid_namespace,
             host: HostId(host),
+            host_name: host_name.and_then(|name| name.parse().ok()),
         },
     )
 }
@@ -86,6 +95,7 @@ pub(super) fn reason() -> impl Strategy<Value = RefusedReason> {
         RefusedReason::Parameters,
         RefusedReason::Busy,
         RefusedReason::Taken,
+        RefusedReason::Certificate,
         RefusedReason::Superseded,
         RefusedReason::Other,
     ])

@@ -95,10 +95,10 @@ impl Keys {
         }
         let mut slave = SlaveConfig::new(token);
         if let Some(master) = self.master {
-            slave.master = master
-                .parse::<Address>()
-                .map_err(|error| wrong(format!("master: {error}")))?;
+            slave.masters =
+                Address::list(&master).map_err(|error| wrong(format!("master: {error}")))?;
         }
+        slave.tls_dir = self.tls_dir;
         if let Some(slot) = self.slot {
             slave.slot = slot;
         }

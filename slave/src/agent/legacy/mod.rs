@@ -226,7 +226,8 @@ impl LegacyAgent {
             Duration::ZERO
         };
         let dial = tokio::spawn(Link::dial(Introduction {
-            address: self.base.context.config.master.clone(),
+            // It was checked that there is one.
+            address: self.base.context.config.masters[0].clone(),
             running,
             grace,
             deadline: timings.handshake,

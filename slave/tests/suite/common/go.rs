@@ -169,7 +169,7 @@ pub async fn migrate(old: &mut Wire, new: &mut Wire, shards: u32) {
 
 pub fn config(master: &Master, discord: &Discord, shards: u32) -> SlaveConfig {
     let mut config = SlaveConfig::new("token");
-    config.master = master.address();
+    config.masters = vec![master.address()];
     config.legacy = NonZeroU32::new(shards).map(Legacy::new);
     config.gateway_url = Some(discord.url());
     config.intents = INTENTS;

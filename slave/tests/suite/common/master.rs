@@ -1,10 +1,13 @@
 //! A small master: it accepts or refuses slaves.
 
+use std::sync::Arc;
+
 use baton_protocol::{
     Connection, Frame, Term, Trust, Version,
     auth::Secret,
     handshake::{ToMaster, ToSlave},
     message::{self, Accepted, Hello, Proof, Refused, RefusedReason, Report, Welcome},
+    tls,
 };
 use baton_slave::Address;
 use bytes::Bytes;
@@ -19,6 +22,8 @@ pub struct FakeMaster {
     pub shard_count: u32,
     /// The lease of slaves that it accepts, in milliseconds; zero: none.
     pub lease_ms: u64,
+    /// It is on another host.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl FakeMaster {
@@ -32,11 +37,16 @@ impl FakeMaster {
             },
             shard_count,
             lease_ms: 0,
+            tls: None,
         }
     }
 
     pub fn address(&self) -> Address {
-        Address::Tcp(self.listener.local_addr().unwrap().to_string())
+        let address = self.listener.local_addr().unwrap().to_string();
+        match self.tls {
+            Some(_) => Address::Tls(address),
+            None => Address::Tcp(address),
+        }
     }
 
     /// The next slave, accepted.
@@ -114,7 +124,13 @@ impl FakeMaster {
     async fn hello(&self) -> (Connection, bool, Hello) {
         loop {
             let (socket, _) = self.listener.accept().await.unwrap();
-            let mut connection = Connection::new(socket);
+            let mut connection = match &self.tls {
+                None => Connection::new(socket),
+                Some(config) => match tls::accept(Arc::clone(config), socket).await {
+                    Ok((stream, _)) => Connection::new(stream),
+                    Err(_) => continue,
+                },
+            };
             let Ok(Some(frame)) = connection.recv().await else {
                 continue;
             };

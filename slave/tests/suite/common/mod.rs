@@ -87,7 +87,7 @@ pub struct Running {
 
 pub fn config(master: &FakeMaster, discord: &Discord) -> SlaveConfig {
     let mut config = SlaveConfig::new("token");
-    config.master = master.address();
+    config.masters = vec![master.address()];
     config.secret = SecretSource::Given(master.secret.clone());
     config.gateway_url = Some(discord.url());
     config.intents = INTENTS;

@@ -69,7 +69,8 @@ fn help(name: &str, arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new(program);
     if name == "baton-master" {
         let verbs = arguments.iter().take_while(|word| !word.starts_with('-'));
-        command.args(verbs.take(1));
+        // Some have commands of their own; a word behind one that has none changes no help.
+        command.args(verbs.take(2));
     }
     let output = command.arg("--help").env_clear().output();
     let output = output.map_err(|error| error.to_string())?;
