@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use baton_core::{
-    event::{Death, DeployOrder, EndedBy, IdentifyBudget, Pause},
-    settings::Settings,
+    event::{Arranging, Death, DeployOrder, EndedBy, IdentifyBudget, Pause, Planned},
+    settings::{Settings, SlotSettings},
     view::View,
 };
 use baton_protocol::{
@@ -17,6 +17,7 @@ use baton_protocol::{
 use tokio::sync::oneshot;
 
 use crate::{
+    config::Slot,
     link::{AgentLink, Link, LinkId},
     process::{Child, Watch},
 };
@@ -108,6 +109,13 @@ pub enum Notice {
         /// Whom to answer; a signal wants no answer.
         answer: Option<Answer<DeployId>>,
     },
+    /// The operator asks for a deploy of every slot, one after the other.
+    RollOut {
+        /// What is to be done.
+        rolling: Rolling,
+        /// Whom to answer: the deploy of the first slot.
+        answer: Answer<DeployId>,
+    },
     /// The operator wants the command back that a slot had before.
     Rollback {
         /// What is to be done; its command is found here.
@@ -131,6 +139,15 @@ pub enum Notice {
         /// Whom to answer.
         answer: Answer<()>,
     },
+    /// The operator says where shards are to be.
+    Arrange {
+        /// What is to be done.
+        order: Arranging,
+        /// Whether it is only asked what that comes to.
+        dry_run: bool,
+        /// Whom to answer: what moves.
+        answer: Answer<Vec<Planned>>,
+    },
     /// The operator restarts a shard at its owner.
     Restart {
         /// Which.
@@ -150,6 +167,15 @@ pub enum Notice {
     },
     /// The operator changed the settings.
     Settings(Box<Settings>),
+    /// The operator changed which slots there are.
+    Slots {
+        /// As the core is to have them.
+        settings: Vec<SlotSettings>,
+        /// As the configuration has them.
+        slots: Vec<Slot>,
+        /// Whom to answer.
+        answer: Answer<()>,
+    },
     /// The operator says that a slave is dead.
     Fence {
         /// The beginning of its id, which no other slave's id has.
@@ -221,6 +247,19 @@ pub struct AgentJoining {
     pub hello: Box<AgentHello>,
     /// What it launched.
     pub report: AgentReport,
+}
+
+/// A deploy of every slot.
+#[derive(Clone, Debug)]
+pub struct Rolling {
+    /// What is to be done in each of them; the slot that it names counts for nothing.
+    pub order: DeployOrder,
+    /// What the build is to be called; `None`: as it calls itself.
+    pub build: Option<String>,
+    /// The slots that come first, in this order; the others follow as they are configured.
+    pub first: Vec<String>,
+    /// How many slots are deployed at once, once the first one is done; at least 1.
+    pub at_once: usize,
 }
 
 /// What is done to a living process of a slave that the operator calls dead.

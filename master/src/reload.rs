@@ -5,7 +5,7 @@
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use baton_core::event::DeployOrder;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -96,15 +96,29 @@ impl Reloader {
                 }
             }
         }
-        changes.iter().for_each(say);
+        let (slots, rest): (Vec<_>, Vec<_>) = changes
+            .iter()
+            .partition(|change| change.key == "slot" && change.effect == Effect::Now);
+        rest.into_iter().for_each(say);
         self.config.take_up(&next);
         let certificate = self.config.certificate.clone();
         we_are_on(certificate.as_ref().map(|held| held.host()));
         self.peers.secure.take_up(certificate);
+        let refused = match slots.first() {
+            Some(_) => self.recut(&next).await.err(),
+            None => None,
+        };
+        match &refused {
+            Some(reason) => error!(key = "slot", reason, "SIGHUP: not changed"),
+            None => slots.into_iter().for_each(say),
+        }
         let settings = Box::new(self.config.settings(self.shard_count));
         // It fails only when the master is leaving.
         let _ = self.notices.send(Notice::Settings(settings)).await;
         self.defaults.send_replace(self.config.usual_deploy());
+        if refused.is_some() {
+            return format!("{file}: the slots stay as they are, see the log for the reason");
+        }
         let late = changes
             .iter()
             .filter(|change| change.effect == Effect::Restart);
@@ -117,6 +131,29 @@ impl Reloader {
                 "{file}: {late} changes need a restart of the master, the others count from now on"
             ),
         }
+    }
+
+    /// Which slots there are, and with which shards: the fleet takes it up, or says why not.
+    async fn recut(&mut self, next: &Config) -> Result<(), String> {
+        let config = Config {
+            slots: self.config.recut(next),
+            ..self.config.clone()
+        };
+        config
+            .check_shards(self.shard_count)
+            .map_err(|error| error.line())?;
+        let leaving = || "the master is leaving".to_owned();
+        let (answer, answered) = oneshot::channel();
+        let notice = Notice::Slots {
+            settings: config.settings(self.shard_count).slots,
+            slots: config.slots.clone(),
+            answer,
+        };
+        let sent = self.notices.send(notice).await;
+        sent.map_err(|_| leaving())?;
+        answered.await.map_err(|_| leaving())??;
+        self.config = config;
+        Ok(())
     }
 
     fn read(&self) -> Result<(Config, String), Vec<Mistake>> {

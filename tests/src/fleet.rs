@@ -222,6 +222,21 @@ impl Fleet {
         Ok(command)
     }
 
+    /// The command line of an order to the master.
+    ///
+    /// # Errors
+    /// A program is not built.
+    pub fn order(&self, order: &[&str]) -> Result<Command> {
+        let mut words = order.iter();
+        let mut arguments: Vec<String> =
+            words.by_ref().take(1).map(|it| (*it).to_owned()).collect();
+        arguments.extend(["--config".to_owned(), self.config.display().to_string()]);
+        arguments.extend(words.map(|word| (*word).to_owned()));
+        let mut command = command("baton-master", arguments)?;
+        command.kill_on_drop(true);
+        Ok(command)
+    }
+
     /// The command line of a slave that the master launches.
     ///
     /// # Errors

@@ -148,6 +148,8 @@ impl Core {
             if (self.fleet).claims(slave, &held, frozen, &mut rows, settings, out) {
                 self.claim_confirmed(slave, &held, report.lapsed);
             }
+            self.ownership()
+                .move_is_over_if_another_has(held.ticket.shard);
         }
         self.out.save(rows, Durability::Soon);
         let known = self.fleet.slaves.get(&slave);
@@ -174,7 +176,9 @@ impl Core {
     /// known whether one is under way.
     fn is_needed_frozen(&self, slave: SlaveId, id: ShardId) -> bool {
         let deploy = self.deploys.of(self.fleet.shards[id].slot);
+        let moves = self.deploys.moves.of(id);
         self.stage == MasterStage::Adopting
+            || moves.is_some_and(|it| it.from.1 == slave || it.to.1 == slave)
             || deploy.is_some_and(|deploy| deploy.from == Some(slave) || deploy.to() == Some(slave))
     }
 
@@ -316,17 +320,22 @@ impl Core {
         }
         self.fleet
             .is_no_more(id, slot, row, &self.settings, &mut self.out);
-        if dead.standing == Standing::Standby && self.stage == MasterStage::Running {
+        if dead.standing == Standing::Standby
+            && self.stage == MasterStage::Running
+            && self.fleet.slots.has(slot)
+        {
             self.fleet.standby_died(slot, &self.settings, &mut self.out);
         }
         self.work.slave_gone(id, &mut self.out);
         self.succession().deploy_lost(id, evidence.told());
+        self.succession().moves_lost(id, evidence.told());
         if self.stage != MasterStage::Adopting {
             let drained = self.settings.drained();
             self.fleet.resolve_unknown(slot, drained, &mut self.out);
         }
         self.end_adoption_early();
         self.out.touch(slot);
+        self.fleet.forget_slots();
     }
 
     /// The operator's word that a slave is dead (`fleet/fence.rs`).

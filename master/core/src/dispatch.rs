@@ -95,10 +95,15 @@ impl Core {
         if !shard.phase.is_claimed_by(from, failed.epoch) {
             return;
         }
-        let (slot, failure) = (shard.slot, shard.fails());
-        self.ownership().set_free(id, failure.after);
+        let failure = shard.fails();
         let why = self.settings.service.words(failed);
-        self.succession().deploy_shard_failed(id, from, &why);
+        let moves = self.deploys.moves.of(id);
+        self.succession().move_refused(id, from, &why);
+        self.ownership().set_free(id, failure.after);
+        let slot = self.fleet.shards[id].slot;
+        if moves.is_none() {
+            self.succession().deploy_shard_failed(id, from, &why);
+        }
         if self.deploys.target(slot, &self.fleet) == Some(from) {
             let (settings, out) = (&self.settings, &mut self.out);
             self.fleet.waits_after(failure, from, failed, settings, out);
@@ -142,12 +147,15 @@ impl Core {
                 .permits
                 .budget_resets(&self.fleet, &self.settings, &mut self.out),
             Timer::Slot(slot) => {
-                if self.is_idle(slot) {
+                if self.is_idle(slot) && !self.fleet.held {
                     self.fleet.slot_due(slot, &self.settings, &mut self.out);
                 }
             }
             Timer::Standby(slot) => {
-                let idle = self.is_idle(slot);
+                if !self.fleet.slots.has(slot) {
+                    return;
+                }
+                let idle = self.is_idle(slot) && !self.fleet.held;
                 self.fleet
                     .standby_due(slot, idle, &self.settings, &mut self.out);
             }
@@ -156,6 +164,7 @@ impl Core {
                     .slave_due(slave, self.settings.retire, &mut self.out);
             }
             Timer::Lease(slave) => self.lease_due(slave),
+            Timer::Moves => self.deploys.moves.due(&mut self.out),
             Timer::Away(slave) => self.succession().away_due(slave),
             Timer::Shard(shard) => self.succession().hand_over(|way| way.shard_due(shard)),
             Timer::Settle(shard) => self.fleet.settle_due(shard, &mut self.out),
@@ -173,21 +182,9 @@ impl Core {
     /// the work take their next steps. Only slots that the input touched.
     pub(crate) fn advance(&mut self) {
         self.killed_are_dead();
-        while let Some(slot) = self.out.pop_touched() {
-            match self.stage {
-                MasterStage::Adopting | MasterStage::Left => continue,
-                MasterStage::Running | MasterStage::Leaving => {}
-            }
-            // First the shards that no slave serves: they are in their gap.
-            self.handover().place_free(slot);
-            self.succession().advance_deploy(slot);
-            self.handover().place_free(slot);
-            if self.is_idle(slot) {
-                self.fleet.fill_slot(slot, &self.settings, &mut self.out);
-                self.fleet
-                    .keep_standbys(slot, &self.settings, &mut self.out);
-            }
-            self.advance_work();
+        self.look_at_touched();
+        while self.succession().advance_moves() {
+            self.look_at_touched();
         }
         if self.stage == MasterStage::Running {
             self.fleet.journal_is_intact_again(&mut self.out);
@@ -195,6 +192,28 @@ impl Core {
         self.leave_when_done();
         let soon = self.settings.checkpoint_to_disk;
         self.out.write_tickets_soon(soon);
+    }
+
+    fn look_at_touched(&mut self) {
+        while let Some(slot) = self.out.pop_touched() {
+            match self.stage {
+                MasterStage::Adopting | MasterStage::Left => continue,
+                MasterStage::Running | MasterStage::Leaving => {}
+            }
+            if !self.fleet.slots.has(slot) {
+                continue;
+            }
+            // First the shards that no slave serves: they are in their gap.
+            self.handover().place_free(slot);
+            self.succession().advance_deploy(slot);
+            self.handover().place_free(slot);
+            if self.is_idle(slot) && !self.fleet.held {
+                self.fleet.fill_slot(slot, &self.settings, &mut self.out);
+                self.fleet
+                    .keep_standbys(slot, &self.settings, &mut self.out);
+            }
+            self.advance_work();
+        }
     }
 
     /// No answer. A slave that does not stop the work is killed, as one that does
@@ -231,7 +250,9 @@ impl Core {
 
     /// Whether this master sees to a slot, and no deploy of it does.
     fn is_idle(&self, slot: SlotId) -> bool {
-        self.stage == MasterStage::Running && self.deploys.of(slot).is_none()
+        self.stage == MasterStage::Running
+            && self.fleet.slots.has(slot)
+            && self.deploys.of(slot).is_none()
     }
 
     /// Something changed that may concern every slot.

@@ -33,6 +33,7 @@ impl Core {
         for deploy in self.deploys.iter() {
             deploy.check_invariants(&self.fleet, &self.out);
         }
+        self.deploys.moves.check_invariants(&self.fleet);
         self.work.check_invariants(&self.fleet, &self.out);
     }
 }
@@ -46,6 +47,7 @@ impl Fleet {
                 slot.name,
                 slot.size
             );
+            debug_assert_eq!(slot.size, slot.members.len(), "slot {}", slot.name);
             if let Some(owner) = slot.owner {
                 self.check_owner(id, owner);
             }
@@ -87,10 +89,9 @@ impl Deploy {
             from.is_none() || from != to,
             "deploy {id} moves from one slave to another"
         );
-        let members = fleet.slots[self.slot].members;
-        let of_slot = |shard| (members.first..=members.last).contains(&shard);
+        let members = &fleet.slots[self.slot].members;
         assert!(
-            self.in_flight.iter().all(|shard| of_slot(shard.get())),
+            self.in_flight.iter().all(|&shard| members.contains(shard)),
             "deploy {id} moves shards of its own slot"
         );
         let has_deadline = out.runs(Timer::Deploy(self.slot));

@@ -88,6 +88,8 @@ mod fleet;
 mod invariants;
 mod learnt;
 mod master_stage;
+mod members;
+mod moves;
 mod out;
 mod permits;
 mod saves;
@@ -116,6 +118,7 @@ use self::{
 };
 pub use self::{
     event::{Action, Input, LastDeploy, Recovered, Time},
+    members::{Members, NoMembers},
     settings::Settings,
     view::View,
 };
@@ -219,6 +222,9 @@ impl Core {
             } => self
                 .succession()
                 .pause_asked(request, slot.as_deref(), pause),
+            Input::Arrange { request, order } => {
+                self.succession().arrange_asked(request, order);
+            }
             Input::Restart { request, shard } => {
                 self.succession().restart_asked(request, shard);
             }
@@ -235,6 +241,13 @@ impl Core {
                 self.work.belongs_to(home, &mut self.out);
                 // There may be more standbys to start, or fewer.
                 self.touch_all();
+            }
+            Input::Slots { request, slots } => {
+                if self.succession().recut_asked(request, &slots) {
+                    self.settings.slots = slots;
+                    let home = self.settings.home(&self.fleet);
+                    self.work.belongs_to(home, &mut self.out);
+                }
             }
             Input::Fence { request, slave } => self.fence(request, slave),
             Input::Leave => self.leave(),

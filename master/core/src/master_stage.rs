@@ -53,6 +53,10 @@ impl Core {
             self.handover().place_free(slot);
             self.out.touch(slot);
         }
+        for id in self.fleet.shards.ids() {
+            self.ownership().finds_shelter(id);
+            self.fleet.leaves_others_behind(id, &mut self.out);
+        }
         let waiting: Vec<_> = self
             .fleet
             .slaves
@@ -74,6 +78,9 @@ impl Core {
                 self.out.start(Timer::Leave, self.settings.shard_in_hand);
                 for slot in self.deploys.slots() {
                     self.handover().cancel_copies(slot);
+                }
+                for id in self.deploys.moves.ids().collect::<Vec<_>>() {
+                    self.handover().cancel_copy(id);
                 }
             }
             MasterStage::Leaving | MasterStage::Left => {}

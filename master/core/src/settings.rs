@@ -6,6 +6,7 @@ use std::time::Duration;
 use baton_protocol::Parameters;
 
 use crate::{
+    Members,
     fleet::{Fleet, SlotId},
     service::{Service, Unknown},
 };
@@ -122,8 +123,8 @@ pub struct Settings {
 pub struct SlotSettings {
     /// Its name.
     pub name: String,
-    /// Its shards, `first ..= last`; `None`: every shard.
-    pub shards: Option<(u32, u32)>,
+    /// The shards that it begins with; `None`: every one that no slot before it has.
+    pub shards: Option<Members>,
     /// Whether the master starts slaves into it (a command is configured).
     pub launches: bool,
     /// The host that its slaves run on; `None`: the master's own.

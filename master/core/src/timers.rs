@@ -35,6 +35,8 @@ pub(crate) enum Timer {
     Standby(SlotId),
     /// A slave that is to end has ended.
     Slave(SlaveId),
+    /// Shards may be moved again to a slot whose slave could not take one.
+    Moves,
     /// A slave of a running deploy is connected again.
     Away(SlaveId),
     /// A slave of which nothing is heard has sealed itself.

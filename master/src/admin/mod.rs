@@ -6,7 +6,11 @@
 //! | `GET /v1/status` | the fleet ([`View`]) and under `master`, facts of this process |
 //! | `POST /v1/deploy` | [`DeployRequest`], every field optional: 202 `{"deploy": N}` with the slot, its `command` and the one `before`, and the build that serves (`from`); or 409 `{"error": "..."}` |
 //! | `POST /v1/rollback` | the same without `command`: the one that the slot had before, or that deploy `to` brought |
-//! | `POST /v1/abort` | 202 `{}`, or 409 `{"error": "..."}` |
+//! | `POST /v1/abort` | the deploy goes back; with `{"moves": true}`, shards that have not moved to another slot yet stay where they are: 202 `{}`, or 409 `{"error": "..."}` |
+//! | `POST /v1/move` | [`MoveRequest`]: 202 with what moves, `{"moves": [{"shards": "0-3", "from": "a", "to": "b"}]}`; 200 with the same if `dry_run`; or 409 `{"error": "..."}` |
+//! | `POST /v1/drain`, `/v1/cordon`, `/v1/uncordon` | [`HostsRequest`], answered the same way |
+//! | `POST /v1/rebalance` | [`RebalanceRequest`], which may be left out, answered the same way |
+//! | `POST /v1/hold` | [`HoldRequest`], which may be left out: nothing begins by itself, or it does again |
 //! | `POST /v1/pause`, `POST /v1/continue` | 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/restart-shard` | [`RestartRequest`]: 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/fence` | [`FenceRequest`]: 200 `{"slave": "..."}`, or 409 `{"error": "..."}` |
@@ -24,6 +28,7 @@
 //! | `POST /v1/step-down` | `{"force": false}`: another master leads: 202 with its `standbys`, or 409 `{"error": "..."}` |
 //! | `GET /readyz` | 200 once the adopt grace is over, every shard gets its events, and the store answers; else 503 and why |
 
+mod arranging;
 pub mod client;
 mod disks;
 mod guard;
@@ -34,6 +39,7 @@ mod past;
 mod status;
 
 pub use self::{
+    arranging::{HoldRequest, HostsRequest, MoveRequest, RebalanceRequest},
     disks::Disks,
     guard::Guard,
     orders::{DeployRequest, FenceHostRequest, FenceRequest, RestartRequest},
@@ -135,6 +141,12 @@ impl Admin {
             .route("/v1/abort", post(orders::abort))
             .route("/v1/pause", post(orders::pause))
             .route("/v1/continue", post(orders::go_on))
+            .route("/v1/move", post(arranging::moves))
+            .route("/v1/drain", post(arranging::drain))
+            .route("/v1/cordon", post(arranging::cordon))
+            .route("/v1/uncordon", post(arranging::uncordon))
+            .route("/v1/rebalance", post(arranging::rebalance))
+            .route("/v1/hold", post(arranging::hold))
             .route("/v1/restart-shard", post(orders::restart))
             .route("/v1/fence", post(orders::fence))
             .route("/v1/fence-host", post(orders::fence_host))

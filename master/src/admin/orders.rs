@@ -16,11 +16,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{Admin, Failure, wrong};
+use super::{
+    Admin, Failure,
+    arranging::{maybe, stay},
+    wrong,
+};
 use crate::{
     config::{check_command, whole_path},
     history::Deployed,
-    notice::{Answer, Kill, Notice},
+    notice::{Answer, Kill, Notice, Rolling},
 };
 
 /// Body of `POST /v1/deploy`.
@@ -55,9 +59,34 @@ pub struct DeployRequest {
     /// Whether it may run beside the deploys of other slots.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beside: Option<bool>,
+    /// Whether it is of every slot, one after the other; `slot` is left out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+    /// Of all slots, those that come first, in this order; the others follow as they are
+    /// configured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub order: Vec<String>,
+    /// Of all slots, how many are deployed at once when the first one is done; absent: one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_unavailable: Option<u32>,
+    /// The build that the slot has: another one, and the request is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<String>,
 }
 
-/// Body of `POST /v1/abort`, `/v1/pause` and `/v1/continue`, which may be left out.
+/// Body of `POST /v1/abort`, which may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AbortRequest {
+    /// Of which slot the deploy is; absent: the only one that runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<String>,
+    /// Whether it is about shards that move to another slot, and no deploy: those that have
+    /// not moved yet stay where they are.
+    pub moves: bool,
+}
+
+/// Body of `POST /v1/pause` and `/v1/continue`, which may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct SlotRequest {
@@ -145,6 +174,10 @@ impl Admin {
             soak_ms,
             late_seal,
             beside,
+            expect,
+            all: _,
+            order: _,
+            max_unavailable: _,
         } = request;
         if width == Some(0) {
             return Err("width is zero: at least one shard must move at once".to_owned());
@@ -170,6 +203,7 @@ impl Admin {
                 true => Beside::Others,
                 false => Beside::Nothing,
             },
+            expect,
         })
     }
 }
@@ -186,7 +220,19 @@ pub(super) async fn deploy(
     if let Some(build) = &build {
         check_build(build).map_err(wrong)?;
     }
+    let rolls = rolls(&request).map_err(wrong)?;
     let order = admin.order(request).await.map_err(wrong)?;
+    if let Some((first, at_once)) = rolls {
+        let rolling = Rolling {
+            order,
+            build,
+            first,
+            at_once,
+        };
+        return admin
+            .deploy(|answer| Notice::RollOut { rolling, answer })
+            .await;
+    }
     let answer = |answer| Notice::Deploy {
         order,
         build,
@@ -195,11 +241,33 @@ pub(super) async fn deploy(
     admin.deploy(answer).await
 }
 
+/// Which slots come first and how many are deployed at once, if it is of all of them.
+fn rolls(request: &DeployRequest) -> Result<Option<(Vec<String>, usize)>, String> {
+    if !request.all {
+        return match (&request.order[..], request.max_unavailable) {
+            ([], None) => Ok(None),
+            (_, _) => Err("`order` and `max_unavailable` are of a deploy with `all`".to_owned()),
+        };
+    }
+    if request.slot.is_some() {
+        return Err("`slot` is of one slot, and `all` of every one: name one of them".to_owned());
+    }
+    let at_once = request.max_unavailable.unwrap_or(1);
+    if at_once == 0 {
+        return Err("max_unavailable is zero: at least one slot must be deployed".to_owned());
+    }
+    let at_once = usize::try_from(at_once).unwrap_or(usize::MAX);
+    Ok(Some((request.order.clone(), at_once)))
+}
+
 pub(super) async fn rollback(
     State(admin): State<Arc<Admin>>,
     request: Result<Json<DeployRequest>, JsonRejection>,
 ) -> Result<Response, Failure> {
     let mut request = body(request)?;
+    if request.all {
+        return Err(wrong("`all` is of a deploy".to_owned()));
+    }
     if request.command.is_some() || request.build.is_some() {
         let reason = "a rollback brings a command back that the slot had before; name another \
                       one with a deploy";
@@ -272,8 +340,14 @@ pub(super) async fn abort(
     State(admin): State<Arc<Admin>>,
     request: Bytes,
 ) -> Result<Response, Failure> {
-    let slot = slot_of(&request)?;
-    admin.want(|answer| Notice::Abort { slot, answer }).await
+    let AbortRequest { slot, moves } = maybe(&request)?;
+    match (slot, moves) {
+        (Some(_), true) => Err(wrong(
+            "`slot` is of a deploy, and `moves` of no deploy: name one of them".to_owned(),
+        )),
+        (None, true) => stay(&admin).await,
+        (slot, false) => admin.want(|answer| Notice::Abort { slot, answer }).await,
+    }
 }
 
 pub(super) async fn pause(
@@ -292,12 +366,7 @@ pub(super) async fn go_on(
 
 /// Of which slot the deploy is that is meant. Without a body: of the only one.
 fn slot_of(request: &[u8]) -> Result<Option<String>, Failure> {
-    if request.trim_ascii().is_empty() {
-        return Ok(None);
-    }
-    let request: Option<SlotRequest> =
-        serde_json::from_slice(request).map_err(|error| wrong(format!("the body: {error}")))?;
-    Ok(request.unwrap_or_default().slot)
+    Ok(maybe::<SlotRequest>(request)?.slot)
 }
 
 pub(super) async fn restart(
@@ -347,7 +416,7 @@ pub(super) async fn step_down(
     Ok((StatusCode::ACCEPTED, Json(json!({ "standbys": standbys }))).into_response())
 }
 
-fn body<T>(request: Result<Json<T>, JsonRejection>) -> Result<T, Failure> {
+pub(super) fn body<T>(request: Result<Json<T>, JsonRejection>) -> Result<T, Failure> {
     let Json(request) = request.map_err(|rejection| wrong(rejection.body_text()))?;
     Ok(request)
 }

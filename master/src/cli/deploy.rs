@@ -1,6 +1,7 @@
 //! `baton-master deploy` and `baton-master rollback`: asks for a deploy and shows it
 //! while it happens.
 
+mod all;
 mod candidate;
 mod progress;
 mod screen;
@@ -34,6 +35,16 @@ use crate::{
 pub(super) struct DeployArguments {
     #[command(flatten)]
     road: RoadArguments,
+    /// Deploy every slot, one after the other: the first alone. Stops at the first that does
+    /// not come through
+    #[arg(long, conflicts_with_all = ["slot", "beside"])]
+    all: bool,
+    /// With --all: the slots that come first [default: as they are configured]
+    #[arg(long, value_name = "SLOT,...", value_delimiter = ',', requires = "all")]
+    order: Vec<String>,
+    /// With --all: how many slots are deployed at once when the first one is done
+    #[arg(long, value_name = "N", requires = "all", value_parser = clap::value_parser!(u32).range(1..))]
+    max_unavailable: Option<u32>,
     /// What the new build is called: its slave finds it as BATON_BUILD
     #[arg(long, value_name = "NAME")]
     build: Option<String>,
@@ -76,6 +87,9 @@ pub(super) struct RoadArguments {
     /// Run even while another slot is deployed: the two share the width
     #[arg(long)]
     beside: bool,
+    /// Refuse unless the slot has this build: somebody else may have been quicker
+    #[arg(long, value_name = "BUILD")]
+    expect: Option<String>,
     /// Wait for the end (this is the default)
     #[arg(long, conflicts_with = "no_wait")]
     wait: bool,
@@ -89,10 +103,17 @@ pub(super) struct RoadArguments {
 
 pub(super) async fn run(arguments: DeployArguments) -> Result<u8, Error> {
     let DeployArguments {
-        road,
+        mut road,
+        all,
+        order,
+        max_unavailable,
         build,
         command,
     } = arguments;
+    if all {
+        // The variable names the slot of a slave, and this is about all of them.
+        road.slot = None;
+    }
     let mut whole = None;
     if !command.is_empty() {
         let folder = std::env::current_dir();
@@ -106,6 +127,9 @@ pub(super) async fn run(arguments: DeployArguments) -> Result<u8, Error> {
     let request = DeployRequest {
         command: whole,
         build,
+        all,
+        order,
+        max_unavailable,
         ..DeployRequest::default()
     };
     go("/v1/deploy", request, road).await
@@ -155,8 +179,10 @@ async fn go(path: &str, what: DeployRequest, arguments: RoadArguments) -> Result
         soak_ms: arguments.soak.map(millis),
         late_seal: arguments.late_seal,
         beside: arguments.beside.then_some(true),
+        expect: arguments.expect,
         ..what
     };
+    let all = request.all;
     let body = serde_json::to_value(request).unwrap_or(Value::Null);
     let accepted = client.post(path, body).await?;
     if arguments.no_wait {
@@ -168,7 +194,10 @@ async fn go(path: &str, what: DeployRequest, arguments: RoadArguments) -> Result
         });
         return Ok(EXIT_DONE);
     }
-    follow(&client, &mut events, &accepted, arguments.json).await
+    match all {
+        true => all::follow(&mut events, &accepted, arguments.json).await,
+        false => follow(&client, &mut events, &accepted, arguments.json).await,
+    }
 }
 
 /// Which deploy this is, and what is replaced by what.

@@ -3,6 +3,7 @@
 //! is wrong: one line on standard error, nothing changed.
 
 mod agent;
+mod arranging;
 mod certs;
 mod death;
 mod deploy;
@@ -14,6 +15,7 @@ mod past;
 mod restart;
 mod status;
 mod text;
+mod verbs;
 
 use std::{
     io::{self, Write},
@@ -25,8 +27,9 @@ use std::{
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use self::verbs::{AbortArguments, SlotArguments, StepDownArguments, VerbArguments};
 use crate::{
     admin::client::Client,
     config::{Config, Mistake, Options, default_file, examine, from_here, in_order, read},
@@ -74,11 +77,31 @@ enum Command {
     /// that runs is sent back with `abort`.
     Rollback(deploy::BackArguments),
     /// Stop the running deploy: what moved goes back
-    Abort(SlotArguments),
+    ///
+    /// With --moves it is about shards that move to another slot, and no deploy: those that
+    /// have not moved yet stay where they are.
+    Abort(AbortArguments),
     /// Hold the running deploy: shards in hand finish, no further one begins
     Pause(SlotArguments),
     /// Have a paused deploy go on
     Continue(SlotArguments),
+    /// Move shards to another slot, without a deploy: both slaves serve meanwhile
+    Move(arranging::MoveArguments),
+    /// Move every shard off hosts, to the least loaded slots of the others
+    ///
+    /// All of them are cordoned first, so nothing moves from one to the other.
+    Drain(arranging::DrainArguments),
+    /// Place nothing onto hosts any more; what is there stays
+    Cordon(arranging::CordonArguments),
+    /// Let hosts be given shards again
+    Uncordon(arranging::CordonArguments),
+    /// Move as few shards as it takes for every slot to have as many
+    Rebalance(arranging::RebalanceArguments),
+    /// Have nothing begin by itself: no launch, no standby that steps in, no move
+    ///
+    /// Deaths are noted, and what an operator asks for is done. It lasts until
+    /// `hold --release`, also under the next master.
+    Hold(arranging::HoldArguments),
     /// Restart one shard in place: its owner seals it, and resumes it on a new connection
     RestartShard(restart::RestartArguments),
     /// Have shards without a session IDENTIFY now, from the reserve of the day's budget too
@@ -161,35 +184,6 @@ struct RunArguments {
     command: Vec<String>,
 }
 
-/// A command that is one word to the master.
-#[derive(Debug, Args)]
-struct VerbArguments {
-    #[command(flatten)]
-    operator: OperatorArguments,
-    /// The answer as one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-/// Which running deploy is meant.
-#[derive(Debug, Args)]
-struct SlotArguments {
-    #[command(flatten)]
-    verb: VerbArguments,
-    /// Slot of the deploy [default: the only one that runs]
-    #[arg(long, value_name = "NAME")]
-    slot: Option<String>,
-}
-
-#[derive(Debug, Args)]
-struct StepDownArguments {
-    #[command(flatten)]
-    verb: VerbArguments,
-    /// Also where no standby master is there
-    #[arg(long)]
-    force: bool,
-}
-
 /// How a command finds its master.
 #[derive(Debug, Args)]
 struct OperatorArguments {
@@ -245,32 +239,6 @@ impl OperatorArguments {
             });
         }
         Ok(options)
-    }
-}
-
-impl VerbArguments {
-    async fn ask(&self, path: &str, done: &str) -> Result<u8, Error> {
-        self.ask_with(path, Value::Null, done).await
-    }
-
-    async fn ask_with(&self, path: &str, body: Value, done: &str) -> Result<u8, Error> {
-        let answer = self.operator.client()?.post(path, body).await?;
-        if self.json {
-            say(&answer.to_string());
-        } else {
-            say(done);
-        }
-        Ok(EXIT_DONE)
-    }
-}
-
-impl SlotArguments {
-    async fn ask(self, path: &str, done: &str) -> Result<u8, Error> {
-        let body = match self.slot {
-            Some(slot) => serde_json::json!({ "slot": slot }),
-            None => Value::Null,
-        };
-        self.verb.ask_with(path, body, done).await
     }
 }
 
@@ -356,21 +324,19 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
             let done = "shards without a session try now; the reserve may be spent until the reset";
             arguments.ask("/v1/identify", done).await
         }
-        Command::Abort(arguments) => {
-            arguments
-                .ask("/v1/abort", "aborting: what moved goes back")
-                .await
-        }
+        Command::Abort(arguments) => arguments.ask().await,
         Command::Pause(arguments) => {
             let done = "paused: no further shard begins; baton-master continue goes on";
             arguments.ask("/v1/pause", done).await
         }
         Command::Continue(arguments) => arguments.ask("/v1/continue", "the deploy goes on").await,
-        Command::StepDown(StepDownArguments { verb, force }) => {
-            let done = "this master steps down: a standby master leads in a moment";
-            verb.ask_with("/v1/step-down", json!({ "force": force }), done)
-                .await
-        }
+        Command::StepDown(arguments) => arguments.ask().await,
+        Command::Move(arguments) => arranging::moves(arguments).await,
+        Command::Drain(arguments) => arranging::drain(arguments).await,
+        Command::Cordon(arguments) => arranging::cordon(arguments).await,
+        Command::Uncordon(arguments) => arranging::uncordon(arguments).await,
+        Command::Rebalance(arguments) => arranging::rebalance(arguments).await,
+        Command::Hold(arguments) => arranging::hold(arguments).await,
         Command::Fence(arguments) => fence::run(arguments).await,
         Command::Status(arguments) => status::run(arguments).await,
         Command::Doctor(arguments) => doctor::run(arguments).await,

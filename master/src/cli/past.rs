@@ -200,6 +200,35 @@ fn told(event: &Value, paint: Paint) -> Vec<String> {
         ),
         "disbelieved" => format!("{} is not believed: {}", slave(), text("detail")),
         "fenced" => format!("{} was fenced: dead by the operator's word", slave()),
+        "rollout_ended" => {
+            let list = |key: &str| {
+                let names = event[key].as_array().map_or(&[][..], Vec::as_slice);
+                let names: Vec<_> = names.iter().filter_map(Value::as_str).collect();
+                names.join(", ")
+            };
+            match event["reason"].as_str() {
+                None => format!("every slot has the new build: {}", list("done")),
+                Some(reason) => format!(
+                    "the deploy of all slots stopped: {reason}; done: {}; not begun: {}",
+                    list("done"),
+                    list("left")
+                ),
+            }
+        }
+        "arranged" => {
+            let hosts = event["hosts"].as_array().map_or(&[][..], Vec::as_slice);
+            let hosts: Vec<_> = hosts.iter().filter_map(Value::as_str).collect();
+            let moves = event["moves"].as_array().map_or(&[][..], Vec::as_slice);
+            let way = |it: &Value| {
+                let text = |key: &str| it[key].as_str().unwrap_or("?").to_owned();
+                format!("shards {} to {}", text("shards"), text("to"))
+            };
+            let moves: Vec<_> = moves.iter().map(way).collect();
+            let words = [hosts.join(" "), moves.join(", ")];
+            let words = words.iter().filter(|words| !words.is_empty());
+            let words = words.map(|words| format!(" {words}")).collect::<Vec<_>>();
+            format!("an operator ordered: {}{}", text("order"), words.join(":"))
+        }
         "deploy_accepted" => format!("deploy {} of slot {} began", text("deploy"), text("slot")),
         "soak_shortened" => format!(
             "deploy {}: its soak is {} instead of {}",
@@ -370,6 +399,8 @@ mod tests {
             "event_given_up",
             "disbelieved",
             "fenced",
+            "arranged",
+            "rollout_ended",
             "deploy_accepted",
             "soak_shortened",
             "deploy_ended",

@@ -3,7 +3,7 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use super::{Config, Held, ResolvedLimits};
+use super::{Config, Held, ResolvedLimits, Slot};
 use crate::certs::now;
 
 /// Limits that a running master takes up: the core looks at them whenever it needs
@@ -135,7 +135,9 @@ impl Config {
         compare("api_url", api_url, &next.api_url, start);
         compare("legacy", legacy, &next.legacy, start);
         compare("token_file", token_file, &next.token_file, start);
-        compare("slot", slots, &next.slots, start);
+        let recut = self.recut(next);
+        compare("slot", slots, &recut, Effect::Now);
+        compare("slot", &recut, &next.slots, start);
         if certificate != &next.certificate {
             let told = |held: &Option<Arc<Held>>| match held {
                 Some(held) => format!("{}, {}", held.name(), held.validity().told(now())),
@@ -170,7 +172,24 @@ impl Config {
         changes
     }
 
-    /// Takes up what of `next` counts at once.
+    /// The slots of `next`, as far as a running master takes them up: which ones there are, and
+    /// their shards. Where and how one is launched that is there already stays.
+    #[must_use]
+    pub fn recut(&self, next: &Self) -> Vec<Slot> {
+        let taken_up = |slot: &Slot| {
+            let before = self.slots.iter().find(|before| before.name == slot.name);
+            before.map_or_else(
+                || slot.clone(),
+                |before| Slot {
+                    shards: slot.shards.clone(),
+                    ..before.clone()
+                },
+            )
+        };
+        next.slots.iter().map(taken_up).collect()
+    }
+
+    /// Takes up what of `next` counts at once, but for the slots, which a fleet may refuse.
     pub fn take_up(&mut self, next: &Self) {
         self.limits = ResolvedLimits::some_of(&self.limits, &next.limits, &RELOADED);
         self.standbys = next.standbys;

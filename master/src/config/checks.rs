@@ -18,6 +18,7 @@ use super::{
     options::SlotOptions,
     origin::Origin,
     parts::{DEFAULT_API_URL, DEFAULT_LISTEN, MAX_SHARDS, Slot, TOKEN_VARIABLE, Token},
+    shards::arrange,
 };
 
 /// What was found to be wrong.
@@ -140,7 +141,7 @@ pub(super) fn admin_listen(
 pub(super) fn slots(
     given: Vec<SlotOptions>,
     command: Option<Vec<String>>,
-    shard_count: Option<u32>,
+    (shard_count, concurrency): (Option<u32>, Option<u32>),
     found: &mut Found,
 ) -> Vec<Slot> {
     let overruled = command.is_some();
@@ -230,7 +231,7 @@ pub(super) fn slots(
     let told_apart = names.len() == slots.len();
     if let Some(shard_count) = shard_count.filter(|count| (1..=MAX_SHARDS).contains(count))
         && told_apart
-        && let Err((index, reason)) = cover(&slots, shard_count)
+        && let Err((index, reason)) = arrange(&slots, shard_count, concurrency)
     {
         found.add(&format!("slot[{index}].shards"), reason);
     }
@@ -265,40 +266,5 @@ pub(super) fn work_slot(given: Option<&str>, slots: &[Slot], found: &mut Found) 
                 names.join(", ")
             ),
         );
-    }
-}
-
-/// Which slot is wrong, and why.
-pub(super) fn cover(slots: &[Slot], shard_count: u32) -> Result<(), (usize, String)> {
-    let mut owner: Vec<Option<&str>> = vec![None; shard_count as usize];
-    for (index, slot) in slots.iter().enumerate() {
-        let name = &slot.name;
-        let (first, last) = slot.shards.unwrap_or((0, shard_count.saturating_sub(1)));
-        if first > last || last >= shard_count {
-            return Err((
-                index,
-                format!(
-                    "slot `{name}`: shards = [{first}, {last}] is not a range of shards 0 to {}",
-                    shard_count.saturating_sub(1)
-                ),
-            ));
-        }
-        for shard in first..=last {
-            if let Some(other) = owner[shard as usize].replace(name) {
-                return Err((
-                    index,
-                    format!(
-                        "slots `{other}` and `{name}` both have shard {shard}; give each shard to one slot with `shards`"
-                    ),
-                ));
-            }
-        }
-    }
-    match owner.iter().position(Option::is_none) {
-        Some(shard) => Err((
-            0,
-            format!("shard {shard} has no slot; extend the `shards` of one"),
-        )),
-        None => Ok(()),
     }
 }

@@ -5,11 +5,13 @@ mod changes;
 mod checks;
 mod command;
 mod file;
+mod for_core;
 mod lease;
 mod options;
 mod origin;
 mod parts;
 mod ruin;
+mod shards;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -31,21 +33,17 @@ pub use self::{
     options::{LimitValue, Limits, LogFormat, Options, ResolvedLimits, SlotOptions},
     origin::Origin,
     parts::{DEFAULT_API_URL, DEFAULT_LISTEN, MAX_SHARDS, Slot, TOKEN_VARIABLE, Token},
+    shards::Shards,
     store::{Access, SharedStore},
 };
 use self::{
-    checks::{Found, admin_listen, api_url, certificate, cover, listen, slots, token, work_slot},
+    checks::{Found, admin_listen, api_url, certificate, listen, slots, token, work_slot},
     file::as_error,
     lease::leases,
 };
-use baton_core::{
-    event::{Beside, DeployOrder},
-    settings::{Settings, SlotSettings},
-};
+use baton_core::event::{Beside, DeployOrder};
 
-use baton_protocol::message::Hello;
-
-use crate::{certs::Held, discord, error::Error};
+use crate::{certs::Held, error::Error};
 
 /// More standbys of one slot than this are refused.
 pub const MAX_STANDBYS: u32 = 16;
@@ -253,6 +251,7 @@ impl Config {
             soak: self.limits.soak,
             late_seal: self.late_seal,
             beside: Beside::Nothing,
+            expect: None,
         }
     }
 
@@ -390,7 +389,8 @@ impl Config {
             .filter_map(|(key, file)| Some((key, file?)))
             .collect();
         let leases = leases(&options.slots, signs(&limits), &mut found);
-        let mut slots = slots(options.slots, command, count, &mut found);
+        let counts = (count, options.max_concurrency);
+        let mut slots = slots(options.slots, command, counts, &mut found);
         for (slot, lease) in slots.iter_mut().zip(leases) {
             slot.lease = lease;
         }
@@ -457,84 +457,5 @@ impl Config {
             }
         }
         worries
-    }
-
-    /// What the core is to keep to, with `shard_count` shards.
-    #[must_use]
-    pub fn settings(&self, shard_count: u32) -> Settings {
-        let limits = &self.limits;
-        Settings {
-            service: &discord::Discord,
-            slots: self
-                .slots
-                .iter()
-                .map(|slot| SlotSettings {
-                    name: slot.name.clone(),
-                    shards: slot.shards,
-                    launches: slot.command.is_some(),
-                    host: slot.host.clone(),
-                    lease: slot.lease,
-                })
-                .collect(),
-            work_slot: self.work_slot.clone(),
-            shard_count,
-            pinned: None,
-            contact: limits.contact,
-            adopt_grace: limits.adopt_grace,
-            ready: limits.ready,
-            seal: limits.seal,
-            drain: limits.drain,
-            no_progress: limits.no_progress,
-            copy: limits.copy,
-            soak: limits.soak,
-            replay_buffer: limits.replay_buffer,
-            behind_gate: limits.behind_gate,
-            silent: limits.silent,
-            error_gate: limits.error_gate,
-            error_gate_events: limits.error_gate_events,
-            // One ping may be on its way, and one late.
-            answers: limits
-                .ping
-                .saturating_mul(2)
-                .saturating_add(Duration::from_secs(1)),
-            retire: limits.retire,
-            lag_gate: limits.lag_gate,
-            canary: limits.canary,
-            canary_time: limits.canary_time,
-            canary_events: limits.canary_events,
-            width: limits.width,
-            standbys: self.standbys,
-            late_seal: self.late_seal,
-            resume_window: limits.resume_window,
-            backoff: limits.backoff,
-            backoff_max: limits.backoff_max,
-            identify_window: limits.identify_window,
-            identify_pause: limits.identify_pause,
-            identify_reserve: limits.identify_reserve,
-            identify_storm: limits.identify_storm,
-            identify_storm_reserve: limits.identify_storm_reserve,
-            permits_at_once: self.max_concurrency.unwrap_or(1),
-            checkpoint_to_disk: limits.checkpoint_to_disk,
-            // Five checkpoints: a session is not thought older by more.
-            seen: signs(limits),
-            shard_in_hand: limits.shard_in_hand,
-        }
-    }
-
-    /// Whether the agent of another host sees to this slave.
-    #[must_use]
-    pub fn is_elsewhere(&self, hello: &Hello) -> bool {
-        let mut slots = self.slots.iter();
-        let of_slot = |slot: &Slot| slot.name == hello.slot && slot.host.is_some();
-        !hello.host.is_empty() || slots.any(of_slot)
-    }
-
-    /// Whether every slot's shards exist in a bot of `shard_count` shards, and
-    /// every shard has exactly one slot.
-    ///
-    /// # Errors
-    /// [`Error::Configuration`], naming the slot or the shard.
-    pub fn check_shards(&self, shard_count: u32) -> Result<(), Error> {
-        cover(&self.slots, shard_count).map_err(|(_, reason)| Error::Configuration(reason))
     }
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use clap::Args;
 use serde::Deserialize;
 
-use super::origin::Origin;
+use super::{origin::Origin, shards::Shards};
 
 /// The keys of the configuration as they were given; nothing is checked yet.
 #[derive(Clone, Debug, Default, Deserialize, Args)]
@@ -153,8 +153,8 @@ pub struct SlotOptions {
     /// Program and arguments of its slave, the program by its name in `PATH` or with its
     /// whole path; empty: the master launches nothing.
     pub command: Vec<String>,
-    /// First and last of its shards; absent: all.
-    pub shards: Option<(u32, u32)>,
+    /// The shards that it begins with; absent: every one that is left.
+    pub shards: Option<Shards>,
     /// The host that its slaves run on, and whose agent starts, watches and kills them; absent:
     /// the master's own, and the master itself does.
     pub host: Option<String>,

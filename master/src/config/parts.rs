@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+use super::shards::Shards;
+
 /// Where slaves are listened for when nothing else is configured.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7447";
 
@@ -22,8 +24,8 @@ pub struct Slot {
     pub name: String,
     /// Program and arguments; `None`: the master launches nothing into it.
     pub command: Option<Vec<String>>,
-    /// First and last of its shards; `None`: all.
-    pub shards: Option<(u32, u32)>,
+    /// The shards that it begins with; `None`: every one that is left.
+    pub shards: Option<Shards>,
     /// The host that its slaves run on; `None`: the master's own.
     pub host: Option<String>,
     /// How long its slaves serve without a master; `None`: for ever.

@@ -38,6 +38,7 @@ shards = [5, 1]
         "baton.toml:15: unknown key `commmand`; did you mean `command`?",
         "baton.toml:16: slot `a`: command `/no/such/bot`",
         "baton.toml:19: slot `a`: two slots have this name",
+        "baton.toml:20: slot[1].shards: [5, 1] is no range",
         "baton.toml:2: listen: `nowhere` is not an address",
         "baton.toml:3: unknown key `lsiten`; did you mean `listen`?",
         "baton.toml:4: unknown key `soak`: it is a limit, write it under [limits]",
@@ -129,7 +130,7 @@ fn what_is_given_wins_over_the_file() {
 #[test]
 fn everything_that_is_wrong_is_one_line_that_names_the_key() {
     let long = format!("runtime_dir = \"/{}\"", "x".repeat(100));
-    let cases: [(&str, &str); 33] = [
+    let cases: [(&str, &str); 38] = [
         ("log = \"debgu\"", "did you mean `debug`"),
         ("log = \"baton_master=wran\"", "did you mean `warn`"),
         ("log = \"loud\"", "there are off, error"),
@@ -182,12 +183,32 @@ fn everything_that_is_wrong_is_one_line_that_names_the_key() {
             "two slots",
         ),
         (
-            "shard_count = 2\n[[slot]]\nname = \"a\"\n[[slot]]\nname = \"b\"\nshards = [1, 1]",
+            "shard_count = 2\n[[slot]]\nname = \"a\"\nshards = [0, 1]\n[[slot]]\nname = \"b\"\nshards = [1, 1]",
             "both have shard 1",
         ),
         (
             "shard_count = 3\n[[slot]]\nname = \"a\"\nshards = [0, 1]",
             "shard 2 has no slot",
+        ),
+        (
+            "shard_count = 2\n[[slot]]\nname = \"a\"\n[[slot]]\nname = \"b\"",
+            "slots `a` and `b` both have no `shards`",
+        ),
+        (
+            "shard_count = 4\n[[slot]]\nname = \"a\"\nshards = \"0-2,9\"",
+            "shard 9 of shards = \"0-2,9\" is none of the shards 0 to 3",
+        ),
+        (
+            "shard_count = 4\n[[slot]]\nname = \"a\"\nshards = { count = 5 }",
+            "only 4 are left",
+        ),
+        (
+            "shard_count = 4\n[[slot]]\nname = \"a\"\nshards = { buckets = [0] }",
+            "set max_concurrency",
+        ),
+        (
+            "shard_count = 4\nmax_concurrency = 2\n[[slot]]\nname = \"a\"\nshards = { buckets = [2] }",
+            "there is no bucket 2: with max_concurrency = 2 they are 0 to 1",
         ),
         (
             "[[slot]]\nname = \"a\"\nlisten = \"7878\"",
@@ -339,6 +360,18 @@ fn what_is_of_another_kind_is_said_with_what_to_write() {
             "slot[0].env: 3 stands without quotes; write a table",
         ),
         (
+            "[[slot]]\nname = \"a\"\nshards = [3, 1]",
+            "slot[0].shards: [3, 1] is no range: write the first and the last",
+        ),
+        (
+            "[[slot]]\nname = \"a\"\nshards = \"0-x\"",
+            "slot[0].shards: `0-x` is no range of shards: write them as 0-31,40",
+        ),
+        (
+            "[[slot]]\nname = \"a\"\nshards = 3",
+            "slot[0].shards: 3 stands without quotes; write shards as [0, 15]",
+        ),
+        (
             "limits = 3",
             "limits: 3 stands without quotes; write a table",
         ),
@@ -394,4 +427,19 @@ fn the_once_per_bot_work_is_of_a_slot_that_there_is() {
         said.contains("work_slot: there is no slot `c`; name one of `a`, `b`"),
         "{said}"
     );
+}
+
+#[test]
+fn a_slot_begins_with_the_shards_that_it_names_counts_or_leaves_to_no_other() {
+    let text = "shard_count = 16\nmax_concurrency = 4\n\
+                [[slot]]\nname = \"rest\"\n\
+                [[slot]]\nname = \"some\"\nshards = { count = 3 }\n\
+                [[slot]]\nname = \"bucket\"\nshards = { buckets = [3] }\n\
+                [[slot]]\nname = \"named\"\nshards = \"0-1,9\"\n\
+                [[slot]]\nname = \"range\"\nshards = [12, 14]\n\
+                [[slot]]\nname = \"none\"\nshards = { count = 0 }\n";
+    let config = Config::check(parse(text), None).unwrap();
+    let slots = config.settings(16).slots.into_iter();
+    let shards = slots.map(|slot| slot.shards.unwrap().to_string());
+    assert!(shards.eq(["6,8,10", "2,4-5", "3,7,11,15", "0-1,9", "12-14", ""]));
 }

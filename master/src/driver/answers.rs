@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use baton_core::event::{News, RequestId};
+use baton_core::event::{News, Planned, RequestId};
 use baton_protocol::{DeployId, SlaveId};
 
 use crate::{news::Brought, notice::Answer};
@@ -29,6 +29,7 @@ enum Asked {
         answer: Option<Answer<DeployId>>,
     },
     Fence(Answer<SlaveId>),
+    Arrange(Answer<Vec<Planned>>),
 }
 
 impl Answers {
@@ -51,6 +52,11 @@ impl Answers {
     /// A slave is to be dead by the operator's word.
     pub(super) fn fence(&mut self, answer: Answer<SlaveId>) -> RequestId {
         self.ask(Asked::Fence(answer))
+    }
+
+    /// Where shards are to be is asked for.
+    pub(super) fn arrange(&mut self, answer: Answer<Vec<Planned>>) -> RequestId {
+        self.ask(Asked::Arrange(answer))
     }
 
     fn ask(&mut self, asked: Asked) -> RequestId {
@@ -94,7 +100,7 @@ impl Answers {
         };
         match self.asked.get(request)? {
             Asked::Deploy { brought, .. } => Some(brought.clone()),
-            Asked::Fence(_) => None,
+            Asked::Fence(_) | Asked::Arrange(_) => None,
         }
     }
 
@@ -122,6 +128,14 @@ impl Answers {
                 let _ = answer.send(Ok(*deploy));
             }
         }
+        if let News::Arranged { request, moves, .. } = news {
+            let asked = self.asked.remove(request);
+            if let Some(Asked::Arrange(answer)) = asked {
+                let _ = answer.send(Ok(moves.clone()));
+            } else {
+                debug_assert!(false, "no order was asked for as {request:?}: {asked:?}");
+            }
+        }
         if let News::Fenced { request, slave } = news {
             let asked = self.asked.remove(request);
             if let Some(Asked::Fence(answer)) = asked {
@@ -144,6 +158,7 @@ impl Answers {
                 ..
             }) => drop(answer.send(Err(reason))),
             Some(Asked::Fence(answer)) => drop(answer.send(Err(reason))),
+            Some(Asked::Arrange(answer)) => drop(answer.send(Err(reason))),
             // A signal wants no answer.
             Some(Asked::Deploy { answer: None, .. }) => {}
             None => debug_assert!(false, "nobody asked for {request:?}: {reason}"),

@@ -84,6 +84,7 @@ impl Driver {
                 | Entry::Whole
                 | Entry::Identifies(_)
                 | Entry::Leased { .. }
+                | Entry::Arrangement(_)
                 | Entry::LateSealRefused(_) => None,
             })
             .collect();

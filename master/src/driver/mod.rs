@@ -21,6 +21,7 @@ mod connections;
 mod entry;
 mod fence;
 mod inbox;
+mod rollout;
 mod slaves;
 mod tell;
 #[cfg(test)]
@@ -46,6 +47,7 @@ use self::{
     clock::{Clock, HEARTBEAT},
     connections::Connections,
     inbox::Inbox,
+    rollout::Rollout,
 };
 use crate::{
     aside::Aside,
@@ -135,6 +137,7 @@ pub struct Driver {
     supervisor: Supervisor,
     connections: Connections,
     answers: Answers,
+    rollout: Option<Rollout>,
     notices: mpsc::Sender<Notice>,
     observers: Vec<Arc<dyn Observer>>,
     gaps: Gaps,
@@ -163,6 +166,7 @@ impl Driver {
             ),
             connections: Connections::default(),
             answers: Answers::default(),
+            rollout: None,
             notices: parts.notices,
             observers: parts.observers,
             gaps: Gaps::default(),
@@ -227,6 +231,9 @@ impl Driver {
                 self.core.handle(now, Input::Tick);
             }
             self.carry_out(&mut inbox).await;
+            while self.ending.is_none() && self.rollout_goes_on(now) {
+                self.carry_out(&mut inbox).await;
+            }
             if self.leave_by.is_some_and(|by| by <= Instant::now()) && self.ending.is_none() {
                 error!("the master leaves although the shard in hand is not settled");
                 self.ending = Some(Ending::Overdue);
@@ -309,6 +316,7 @@ impl Driver {
                 build,
                 answer,
             } => self.deploy(now, order, build.as_deref(), answer),
+            Notice::RollOut { rolling, answer } => self.roll_out(now, rolling, answer),
             Notice::Rollback { order, answer } => self.roll_back(now, order, answer),
             Notice::Abort { slot, answer } => {
                 self.wish(now, answer, |request| Input::Abort { request, slot });
@@ -324,6 +332,11 @@ impl Driver {
                     pause,
                 });
             }
+            Notice::Arrange {
+                order,
+                dry_run,
+                answer,
+            } => self.arrange(now, order, dry_run, answer),
             Notice::Restart { shard, answer } => {
                 self.wish(now, answer, |request| Input::Restart { request, shard });
             }
@@ -334,6 +347,11 @@ impl Driver {
                 self.wish(now, answer, |request| Input::Identify { request });
             }
             Notice::Settings(settings) => self.core.handle(now, Input::Settings(settings)),
+            Notice::Slots {
+                settings,
+                slots,
+                answer,
+            } => self.recut(now, settings, slots, answer),
             Notice::Fence {
                 slave,
                 kill,

@@ -23,6 +23,7 @@ impl Driver {
             }
             self.supervisor.forget(*slave);
         }
+        self.note_rollout(&stamped.news);
         self.answers.told(&stamped.news);
         if self.fail_on_error
             && self.ending.is_none()

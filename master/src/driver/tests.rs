@@ -31,6 +31,7 @@ fn deploy(
 ) -> Notice {
     let command: Vec<_> = command.iter().map(|word| (*word).to_owned()).collect();
     let order = DeployOrder {
+        expect: None,
         slot: slot.to_owned(),
         command: (!command.is_empty()).then_some(command),
         canary: 1,

@@ -2,13 +2,18 @@
 //! a yes or a reason.
 
 use baton_core::{
-    event::{DeployOrder, Input, RequestId, Time},
+    event::{Arranging, DeployOrder, Input, Planned, RequestId, Time},
+    settings::SlotSettings,
     view::View,
 };
 use baton_protocol::DeployId;
 
 use super::Driver;
-use crate::{config::named, news::Brought, notice::Answer};
+use crate::{
+    config::{Slot, named},
+    news::Brought,
+    notice::Answer,
+};
 
 impl Driver {
     pub(super) fn view(&self, now: Time) -> View {
@@ -51,6 +56,38 @@ impl Driver {
                 let _ = answer.send(Err(reason));
             }
         }
+    }
+
+    /// There are other slots: their commands are known before the core launches anything.
+    pub(super) fn recut(
+        &mut self,
+        now: Time,
+        settings: Vec<SlotSettings>,
+        slots: Vec<Slot>,
+        answer: Answer<()>,
+    ) {
+        self.supervisor.take_slots(&slots);
+        self.wish(now, answer, |request| Input::Slots {
+            request,
+            slots: settings,
+        });
+    }
+
+    /// Where shards are to be, or what that would come to.
+    pub(super) fn arrange(
+        &mut self,
+        now: Time,
+        order: Arranging,
+        dry_run: bool,
+        answer: Answer<Vec<Planned>>,
+    ) {
+        if dry_run {
+            // The asker may be gone.
+            let _ = answer.send(self.core.would_arrange(&order));
+            return;
+        }
+        let request = self.answers.arrange(answer);
+        self.core.handle(now, Input::Arrange { request, order });
     }
 
     /// Asks the core for what it refuses at once, or takes.

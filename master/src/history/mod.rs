@@ -311,10 +311,12 @@ impl Seen {
                 phase,
                 ..
             } => {
-                if let Some(running) = self.running.get_mut(deploy) {
+                if let Some(deploy) = *deploy
+                    && let Some(running) = self.running.get_mut(&deploy)
+                {
                     running.migrates(*shard, (*from, *to), *phase, &self.builds, told);
                     if *phase == MovePhase::Copying {
-                        self.is_candidate(*to, *deploy);
+                        self.is_candidate(*to, deploy);
                     }
                 }
             }

@@ -68,7 +68,7 @@ fn began(deploy: u64) -> News {
 
 fn migration(shard: u32, phase: MovePhase) -> News {
     News::Migration {
-        deploy: DeployId(1),
+        deploy: Some(DeployId(1)),
         shard: ShardId(shard),
         from: OLD,
         to: NEW,

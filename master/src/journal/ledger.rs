@@ -10,6 +10,7 @@ use baton_protocol::{DeployId, Epoch, LaunchId, ShardId, SlaveId, Term, message:
 
 use super::{
     age::Clocks,
+    arrangement::ArrangementRow,
     identifies::IdentifiesRow,
     rows::{
         BOOT, Boot, Command, Deploy, DoneRow, GivenUp, LateSealRefused, Leased, Owner, Rows, Seen,
@@ -181,6 +182,8 @@ impl Ledger {
             Entry::Identifies(known) => {
                 draft.put(key, &IdentifiesRow::at(&Clocks::now(), known))?;
             }
+            // A master that does not know it leaves it too.
+            Entry::Arrangement(arrangement) => draft.put(key, &ArrangementRow::of(arrangement))?,
             Entry::Command { slot, command } => {
                 let mut row = self.command(draft, slot);
                 row.command = Some(command.clone());

@@ -15,6 +15,7 @@
 //! do.
 
 mod age;
+mod arrangement;
 mod contents;
 #[cfg(feature = "nats")]
 mod copy;

@@ -16,7 +16,7 @@ use baton_protocol::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{age::Clocks, identifies::IdentifiesRow};
+use super::{age::Clocks, arrangement::ArrangementRow, identifies::IdentifiesRow};
 use crate::store::{Revision, Snapshot, StoreError, TERM};
 
 /// What this build knows of the form of each value.
@@ -56,6 +56,7 @@ pub(super) struct Rows {
     pub(super) late_seal_refused: bool,
     pub(super) identifies: Option<IdentifiesRow>,
     pub(super) leases: BTreeMap<SlaveId, Leased>,
+    pub(super) arrangement: ArrangementRow,
     pub(super) commands: BTreeMap<String, Command>,
 }
 
@@ -321,6 +322,7 @@ impl Rows {
             }
             Key::Lease(slave) => drop(self.leases.insert(slave, decode(name, bytes)?)),
             Key::Identifies => self.identifies = Some(decode(name, bytes)?),
+            Key::Arrangement => self.arrangement = decode(name, bytes)?,
             Key::Command(slot) => drop(self.commands.insert(slot, decode(name, bytes)?)),
         }
         Ok(())
@@ -405,6 +407,7 @@ impl Rows {
             launches: LaunchId::default(),
             given_up: self.given_up.clone(),
             tickets: tickets.collect(),
+            arrangement: self.arrangement.arrangement(),
             late_seal_refused: self.late_seal_refused,
             leases: self
                 .leases

@@ -228,6 +228,47 @@ impl Scrape<'_> {
             }
             family
         };
+        let shards = Family::<Labels, Gauge>::default();
+        for slot in slots {
+            let labels = vec![
+                ("slot", slot.name.clone()),
+                (
+                    "host",
+                    slot.host.clone().unwrap_or_else(|| "local".to_owned()),
+                ),
+            ];
+            let of_slot = |shard: &&baton_core::view::ShardView| shard.slot == slot.name;
+            let count = self.view.shards.iter().filter(of_slot).count();
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            shards.get_or_create(&labels).set(count);
+        }
+        ours.register("slot_shards", "Shards that are in the slot", shards);
+        for (name, help, value) in [
+            (
+                "moves_left",
+                "Shards that are to be in another slot",
+                self.view.moves.left,
+            ),
+            (
+                "moves_in_hand",
+                "Shards that are on their way to another slot",
+                self.view.moves.in_hand,
+            ),
+            (
+                "hosts_cordoned",
+                "Hosts onto which nothing is placed",
+                u32::try_from(self.view.cordoned.len()).unwrap_or(u32::MAX),
+            ),
+            (
+                "held",
+                "1 where nothing begins by itself, as an operator wants it",
+                u32::from(self.view.held),
+            ),
+        ] {
+            let gauge: Gauge = Gauge::default();
+            gauge.set(i64::from(value));
+            ours.register(name, help, gauge);
+        }
         ours.register(
             "slot_filled",
             "1 where a slave fills the slot",

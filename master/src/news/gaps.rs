@@ -17,14 +17,14 @@ pub struct Gap {
 /// When each shard was to seal that does not serve again yet.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps {
-    sealed: BTreeMap<ShardId, (DeployId, u64)>,
+    sealed: BTreeMap<ShardId, (Option<DeployId>, u64)>,
 }
 
 impl Gaps {
     /// The gap that a piece of news ends.
     pub(crate) fn ended_by(&mut self, at_us: u64, news: &News) -> Option<Gap> {
         if let News::DeployEnded { deploy, .. } = news {
-            self.sealed.retain(|_, (of, _)| of != deploy);
+            self.sealed.retain(|_, (of, _)| *of != Some(*deploy));
         }
         let News::Migration {
             deploy,
@@ -40,7 +40,7 @@ impl Gaps {
 
     fn migrates(
         &mut self,
-        deploy: DeployId,
+        deploy: Option<DeployId>,
         shard: ShardId,
         phase: MovePhase,
         at_us: u64,
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn a_gap_is_from_the_order_to_seal_until_the_shard_serves_again() {
         let migration = |deploy, shard, phase| News::Migration {
-            deploy: DeployId(deploy),
+            deploy: Some(DeployId(deploy)),
             shard: ShardId(shard),
             from: SlaveId(1),
             to: SlaveId(2),

@@ -2,7 +2,7 @@
 //! line of the log, what is counted, whether it is kept for those who were not there, and
 //! whether it is something that a developer wants to see before it is healed.
 
-use baton_core::event::{Death, EndedBy, Evidence, MovePhase, News, Outcome};
+use baton_core::event::{Death, EndedBy, Evidence, MovePhase, News, Outcome, RolloutOutcome};
 use baton_protocol::SlaveId;
 use tracing::{debug, error, info, warn};
 
@@ -90,6 +90,35 @@ impl Stamped {
                 warn!(slave = short(slave), "slave fenced: dead by the operator's word");
             })
             .kept(),
+            News::RolloutEnded {
+                outcome,
+                reason,
+                done,
+                left,
+            } => Meaning::line(move || {
+                let (done, left) = (done.join(", "), left.join(", "));
+                match outcome {
+                    RolloutOutcome::Done => info!(done, "every slot has the new build"),
+                    RolloutOutcome::Stopped => {
+                        let reason = reason.as_deref();
+                        warn!(reason, done, left, "the deploy of all slots stopped");
+                    }
+                }
+            })
+            .kept(),
+            News::Arranged {
+                order,
+                hosts,
+                moves,
+                ..
+            } => Meaning::line(move || {
+                let hosts = hosts.join(", ");
+                let moves = moves.iter();
+                let moves = moves.map(|it| format!("{} to {}", it.shards, it.to));
+                let moves = moves.collect::<Vec<_>>().join("; ");
+                info!(order, hosts, moves, "where shards are to be was changed");
+            })
+            .kept(),
             News::DeployStep { deploy, step } => {
                 Meaning::line(move || info!(%deploy, %step, "deploy step"))
             }
@@ -118,16 +147,18 @@ impl Stamped {
                 let (from, to) = (short(from), short(to));
                 // It was never without an owner: it was not sealed.
                 let gap = self.gap.map(|gap| gap.length).unwrap_or_default();
+                // None: it moves to another slot.
+                let deploy = deploy.map(tracing::field::display);
                 match phase {
-                    MovePhase::Moved => info!(%deploy, %shard, from, to, %epoch, ?gap, "shard moved"),
-                    MovePhase::Back => info!(%deploy, %shard, from, to, %epoch, ?gap, "shard is back"),
+                    MovePhase::Moved => info!(deploy, %shard, from, to, %epoch, ?gap, "shard moved"),
+                    MovePhase::Back => info!(deploy, %shard, from, to, %epoch, ?gap, "shard is back"),
                     // How it got there is not for everybody.
                     MovePhase::Copying
                     | MovePhase::Dialling
                     | MovePhase::Sealing
                     | MovePhase::Resuming
                     | MovePhase::TakingBack => {
-                        debug!(%deploy, %shard, from, to, %epoch, %phase, "shard moves");
+                        debug!(deploy, %shard, from, to, %epoch, %phase, "shard moves");
                     }
                 }
             }),

@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_migration_is_an_object_of_plain_fields() {
         let news = News::Migration {
-            deploy: DeployId(3),
+            deploy: Some(DeployId(3)),
             shard: ShardId(7),
             from: SlaveId(1),
             to: SlaveId(2),

@@ -18,6 +18,15 @@ function trouble(fleet, away) {
   return errors ? `${number(errors)} error${errors === 1 ? "" : "s"}` : "";
 }
 
+/** What operators changed of where shards are, as far as it is not done or holds on. */
+function arranged({ held, moves, cordoned }) {
+  return [
+    held ? "The fleet is held: no slave is launched, no standby steps in, no shard moves until baton-master hold --release." : "",
+    moves?.left ? `${number(moves.left)} shard${moves.left === 1 ? "" : "s"} to move to another slot, ${number(moves.in_hand)} on the way.` : "",
+    cordoned?.length ? `Cordoned: ${cordoned.join(", ")}.` : "",
+  ].filter(Boolean).join(" ");
+}
+
 /** `away`: no master answers, and what is shown is old. */
 export function showMaster(fleet, away) {
   const { status } = fleet;
@@ -39,4 +48,7 @@ export function showMaster(fleet, away) {
   ];
   say(byId("master"), facts.filter(Boolean).join(" · "));
   byId("adopting").hidden = !adopting || away;
+  const words = arranged(status);
+  say(byId("arranged"), words);
+  byId("arranged").hidden = !words || away;
 }

@@ -29,6 +29,8 @@ const STORIES = {
   // One that was told to leave ends well.
   slave_ended: ({ slot, build, pid, ending, lived_ms: lived }) => [ending === "exit code 0" ? "" : "bad", `Slot ${slot}: ${build ? `build ${build}, process ${pid}` : `process ${pid}, before it joined`}: ${ending}${lived == null ? "" : ` after ${span(lived)}`}`],
   fenced: ({ slave }) => ["busy", `Slave ${short(slave)} is dead by the operator's word`],
+  rollout_ended: ({ reason, done, left }) => reason ? ["bad", `The deploy of all slots stopped: ${reason}; done: ${done.join(", ") || "none"}; not begun: ${left.join(", ") || "none"}`] : ["good", `Every slot has the new build: ${done.join(", ")}`],
+  arranged: ({ order, hosts, moves }) => ["", `An operator ordered: ${order} ${[hosts.join(" "), moves.map((it) => `shards ${it.shards} to ${it.to}`).join(", ")].filter(Boolean).join(": ")}`],
   launching: ({ slot, attempt, backoff_ms }) => [attempt ? "busy" : "", `A slave is started into slot ${slot}${attempt ? `, ${attempt} failed in a row; the next attempt waits ${span(backoff_ms)}` : ""}`],
   soak_shortened: ({ deploy, shard, per_second, soak_ms, asked_ms }) => ["busy", `The soak of deploy ${deploy} is ${span(soak_ms)} instead of ${span(asked_ms)}: shard ${shard} gets ${per_second} events/s, and what Discord replays covers no more`],
   deploy_accepted: ({ deploy }) => ["", `Deploy ${deploy} began`],

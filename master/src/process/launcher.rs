@@ -103,6 +103,15 @@ impl Launcher {
         }
     }
 
+    /// There are these slots too. One that was there before is launched as before; one that is
+    /// not named stays for what is running in it.
+    pub fn take_slots(&mut self, slots: &[Slot]) {
+        for slot in slots {
+            let name = slot.name.clone();
+            self.slots.entry(name).or_insert_with(|| slot.clone());
+        }
+    }
+
     /// What each slot's command was before the present one.
     pub fn remember_before(&mut self, before: BTreeMap<String, Vec<String>>) {
         self.before = before;

@@ -107,6 +107,12 @@ impl Supervisor {
         self.launcher.present(slot).map(<[String]>::to_vec)
     }
 
+    /// There are these slots from now on. What one is launched with that was there before
+    /// stays.
+    pub(crate) fn take_slots(&mut self, slots: &[crate::config::Slot]) {
+        self.launcher.take_slots(slots);
+    }
+
     /// The command that a slot had before the present one.
     pub(crate) fn command_before(&self, slot: &str) -> Option<Vec<String>> {
         self.launcher.former(slot).map(<[String]>::to_vec)

@@ -136,6 +136,7 @@ mod armed {
             Entry::GivenUp(_) => "given-up",
             Entry::Seen => "seen",
             Entry::Whole => "whole",
+            Entry::Arrangement(_) => "arrangement",
             Entry::LateSealRefused(_) => "late-seal-refused",
             Entry::Identifies(_) => "identifies",
             Entry::Leased { .. } => "leased",

@@ -228,10 +228,17 @@ pub(super) fn master_toml(
             last = next.saturating_sub(1),
         ));
     }
+    for slot in &options.special.slot_keys {
+        toml.push_str(&format!("[[slot]]\n{slot}\n"));
+        if options.launch {
+            let command = slave_command(folder, discord, options, "v1")?;
+            toml.push_str(&format!("command = {command:?}\n"));
+        }
+    }
     if !options.special.slots.is_empty() {
         let command = slave_command(folder, discord, options, "v1")?;
         toml.push_str(&hosts::slot_tables(options, &command));
-    } else if options.launch {
+    } else if options.launch && options.special.slot_keys.is_empty() {
         let command = slave_command(folder, discord, options, "v1")?;
         toml.push_str(&format!(
             "[[slot]]\nname = \"main\"\ncommand = {command:?}\n"

@@ -55,6 +55,9 @@ pub struct Special {
     pub clients_at: Option<SocketAddr>,
     /// How long the slaves of the slot serve without a master, if not for ever.
     pub lease: Option<&'static str>,
+    /// The keys of each slot, a table each; none: the one slot `main`. With
+    /// [`FleetOptions::launch`] each has the usual command.
+    pub slot_keys: Vec<&'static str>,
     /// Standbys of the slot, if it has a command.
     pub standbys: u32,
     /// Where the next master kills itself.

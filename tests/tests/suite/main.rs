@@ -10,4 +10,5 @@ mod hosts;
 mod packages;
 mod proxy;
 mod services;
+mod slots;
 mod testing;

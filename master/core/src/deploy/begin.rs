@@ -105,7 +105,7 @@ impl Succession<'_> {
         true
     }
 
-    fn deploy_slot(&self, order: &DeployOrder) -> Result<SlotId, String> {
+    pub(crate) fn deploy_slot(&self, order: &DeployOrder) -> Result<SlotId, String> {
         let Some(slot) = self.fleet.slots.named(&order.slot) else {
             return Err(format!("this fleet has no slot {:?}", order.slot));
         };
@@ -118,6 +118,23 @@ impl Succession<'_> {
         }
         if let Some(reason) = place.cannot_start() {
             return Err(reason);
+        }
+        if let Some(expected) = &order.expect {
+            let owner = place.owner.and_then(|owner| self.fleet.slaves.get(&owner));
+            let build = owner.map(|owner| owner.hello.build.as_str());
+            if build != Some(expected.as_str()) && !mutant!("any-build-expected") {
+                return Err(match build {
+                    Some(build) => format!(
+                        "slot {:?} has build {build:?}, and {expected:?} is expected: somebody \
+                         else was quicker. baton-master history shows what came",
+                        order.slot
+                    ),
+                    None => format!(
+                        "slot {:?} has no slave, and build {expected:?} is expected",
+                        order.slot
+                    ),
+                });
+            }
         }
         match place.owner {
             Some(owner) => self.deploy_possible(slot, owner, order.beside)?,
@@ -176,6 +193,7 @@ impl Succession<'_> {
             soak: self.settings.soak,
             late_seal: self.settings.late_seal,
             beside: Beside::Nothing,
+            expect: None,
         }
     }
 

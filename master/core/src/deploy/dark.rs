@@ -40,7 +40,7 @@ impl Before {
             let rate = shard.usual_in_1000_s(now);
             (shard.slot == slot && rate > 0).then_some((id, rate))
         };
-        let members = fleet.slots[slot].members;
+        let members = &fleet.slots[slot].members;
         Self {
             backpressure: slave.map_or(0, |slave| slave.backpressure.part.percent),
             lag: slave.and_then(|slave| slave.usual_lag),

@@ -10,6 +10,8 @@
 //!   many handovers may wait for each other.
 //! - So is what is sealed at once.
 //!
+//! Shards that move between slots (`moves/`) share them as one more deploy would.
+//!
 //! A deploy that goes back waits for nobody: what goes back gets further away meanwhile.
 
 use std::{
@@ -23,9 +25,10 @@ use baton_protocol::{
 };
 
 use crate::{
-    deploy::{Deploy, Stage},
+    deploy::{Deploy, InFlight, Stage},
     event::{DeployOrder, Done, Durability, Entry, LastDeploy},
     fleet::SlotId,
+    moves::Moves,
     out::Out,
 };
 
@@ -33,12 +36,23 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Deploys {
     running: BTreeMap<SlotId, Deploy>,
+    /// Shards that move between slots without a deploy.
+    pub(crate) moves: Moves,
     /// What each had in hand when the others were looked at last, while there are several.
-    loads: BTreeMap<SlotId, Load>,
+    loads: BTreeMap<Carrier, Load>,
     /// The last one that was begun.
     last: LastDeploy,
     /// Those that did not come about: a slave that was launched for one is not wanted.
     given_up: BTreeSet<DeployId>,
+}
+
+/// Who has a shard in hand that moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Carrier {
+    /// It moves to another slot.
+    Moves,
+    /// The deploy of a slot.
+    Deploy(SlotId),
 }
 
 /// Deploys that did not come about are remembered: the last so many. A process that was launched
@@ -50,17 +64,17 @@ const MOST_GIVEN_UP: usize = 64;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Load {
     /// Other deploys that have shards to move forwards, and are not held.
-    pub(super) moving: usize,
+    pub(crate) moving: usize,
     /// Shards that they have in hand.
-    pub(super) in_flight: usize,
+    pub(crate) in_flight: usize,
     /// How many of these are sealed.
-    pub(super) sealed: usize,
+    pub(crate) sealed: usize,
     /// The tightest replay budget among them.
-    pub(super) tightest: Option<Duration>,
+    pub(crate) tightest: Option<Duration>,
     /// What a handover takes there; zero: no other deploy runs.
-    pub(super) handover: Duration,
+    pub(crate) handover: Duration,
     /// What the quickest one took.
-    pub(super) quickest: Option<Duration>,
+    pub(crate) quickest: Option<Duration>,
 }
 
 impl Deploys {
@@ -181,7 +195,31 @@ impl Deploys {
     /// Every shard that was begun and does not serve at its next owner yet.
     pub(crate) fn in_flight(&self) -> Vec<ShardId> {
         let in_flight = self.iter().flat_map(|deploy| &deploy.in_flight);
-        in_flight.copied().collect()
+        in_flight.copied().chain(self.moves.ids()).collect()
+    }
+
+    /// Who has a shard of a slot in hand, if somebody has.
+    pub(crate) fn carrier(&self, id: ShardId, slot: SlotId) -> Carrier {
+        match self.moves.has(id) {
+            true => Carrier::Moves,
+            false => Carrier::Deploy(slot),
+        }
+    }
+
+    /// What it has in hand.
+    pub(crate) fn hand(&self, carrier: Carrier) -> Option<&InFlight> {
+        match carrier {
+            Carrier::Moves => Some(&self.moves.in_flight),
+            Carrier::Deploy(slot) => self.of(slot).map(|deploy| &deploy.in_flight),
+        }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn hand_mut(&mut self, carrier: Carrier) -> Option<&mut InFlight> {
+        match carrier {
+            Carrier::Moves => Some(&mut self.moves.in_flight),
+            Carrier::Deploy(slot) => self.of_mut(slot).map(|deploy| &mut deploy.in_flight),
+        }
     }
 
     /// The same of one slot.
@@ -203,21 +241,29 @@ impl Deploys {
         self.iter().any(|deploy| deploy.takes_over(slave))
     }
 
-    /// What the deploys of other slots have in hand.
-    pub(crate) fn beside(&self, slot: SlotId) -> Load {
-        let others = self.iter().filter(|deploy| deploy.slot != slot);
-        others.fold(Load::default(), |load, deploy| deploy.add_to(load))
+    /// What the others have in hand.
+    pub(crate) fn beside(&self, carrier: Carrier) -> Load {
+        let is_other = |deploy: &&Deploy| carrier != Carrier::Deploy(deploy.slot);
+        let others = self.iter().filter(is_other);
+        let load = others.fold(Load::default(), |load, deploy| deploy.add_to(load));
+        match carrier {
+            Carrier::Moves => load,
+            Carrier::Deploy(_) => self.moves.add_to(load),
+        }
     }
 
     /// Whether one has other things in hand than when it was asked last: the others may have
     /// room now that they had not. Never where there is one alone.
     pub(crate) fn make_room(&mut self) -> bool {
-        let loads = match self.running.len() {
+        let moves =
+            (!self.moves.is_idle()).then(|| (Carrier::Moves, self.moves.add_to(Load::default())));
+        let loads = match self.running.len() + usize::from(moves.is_some()) {
             0 | 1 => BTreeMap::new(),
             _ => {
-                let of =
-                    |(&slot, deploy): (&SlotId, &Deploy)| (slot, deploy.add_to(Load::default()));
-                self.running.iter().map(of).collect()
+                let of = |(&slot, deploy): (&SlotId, &Deploy)| {
+                    (Carrier::Deploy(slot), deploy.add_to(Load::default()))
+                };
+                self.running.iter().map(of).chain(moves).collect()
             }
         };
         let several = !loads.is_empty();
@@ -259,7 +305,7 @@ impl Deploy {
 impl Load {
     /// Whether a deploy that has so many of something may have one more, where all deploys
     /// together may have `most`, and the others have so many. Each may have one.
-    pub(super) fn has_room(self, own: usize, others: usize, most: usize) -> bool {
+    pub(crate) fn has_room(self, own: usize, others: usize, most: usize) -> bool {
         let deploys = self.moving + 1;
         own < self.part_of(most) && own + others < most.max(deploys)
     }

@@ -97,6 +97,12 @@ impl Begun {
     }
 }
 
+impl Default for InFlight {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl InFlight {
     pub(crate) const fn new() -> Self {
         Self {

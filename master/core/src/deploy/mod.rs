@@ -38,9 +38,9 @@ use crate::{
     fleet::{Backpressure, Fleet, SlotId},
 };
 
-use self::in_flight::InFlight;
 pub(crate) use self::{
-    deploys::{Deploys, Load},
+    deploys::{Carrier, Deploys, Load},
+    in_flight::InFlight,
     succession::Succession,
 };
 

@@ -177,7 +177,7 @@ impl Deploy {
         out: &mut Out,
     ) {
         out.tell(News::Migration {
-            deploy: self.id,
+            deploy: Some(self.id),
             shard,
             from,
             to,

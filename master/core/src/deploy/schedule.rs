@@ -48,7 +48,7 @@ impl Deploy {
         fleet: &Fleet,
         now: Time,
     ) {
-        let members = fleet.slots[self.slot].members;
+        let members = &fleet.slots[self.slot].members;
         let rate = |id: ShardId| {
             let shard = &fleet.shards[id];
             let owner = shard.phase.claimant().map(|(owner, _)| owner);

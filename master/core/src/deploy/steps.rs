@@ -5,7 +5,7 @@ use std::time::Duration;
 use baton_protocol::{ShardId, SlaveId, text};
 
 use crate::{
-    deploy::{Answer, Bake, Deploy, Deploys, Pace, Soak, Stage, Succession},
+    deploy::{Answer, Bake, Carrier, Deploy, Deploys, Pace, Soak, Stage, Succession},
     event::{Done, Durability, Entry, LastDeploy, News, Outcome},
     fleet::{Fleet, SlotId},
     master_stage::MasterStage,
@@ -20,15 +20,23 @@ impl Succession<'_> {
     }
 
     fn deploy_steps_on(&mut self, slot: SlotId) -> bool {
+        let Some(from) = self.deploys.of(slot).map(|deploy| deploy.from) else {
+            return false;
+        };
+        // What is on its way into or out of the slot gets there first.
+        let is_crossed = self.deploys.moves.involve(slot);
         let Some(deploy) = self.deploys.of_mut(slot) else {
             return false;
         };
-        let from = deploy.from;
         match deploy.stage {
             Stage::Starting { .. } | Stage::Soaking { .. } | Stage::Retiring { .. } => false,
             Stage::Preparing { to, new, old } => {
                 let ready = new == Answer::Given && (old == Answer::Given || from.is_none());
-                if ready && self.stage == MasterStage::Running && !self.out.saves.fail() {
+                if ready
+                    && !is_crossed
+                    && self.stage == MasterStage::Running
+                    && !self.out.saves.fail()
+                {
                     self.start_moving(slot, to);
                     return true;
                 }
@@ -72,14 +80,14 @@ impl Succession<'_> {
 
     /// Begins as many shards as may move at once.
     fn begin_moves(&mut self, slot: SlotId) {
-        self.handover().seal_next(slot);
+        self.handover().seal_next(Carrier::Deploy(slot));
         while let Some((id, to)) = self.next_to_move(slot) {
             self.handover().begin_move(id, to);
         }
     }
 
     fn next_to_move(&mut self, slot: SlotId) -> Option<(ShardId, SlaveId)> {
-        let beside = self.deploys.beside(slot);
+        let beside = self.deploys.beside(Carrier::Deploy(slot));
         let deploy = self.deploys.of_mut(slot)?;
         if self.stage != MasterStage::Running || self.out.saves.fail() || deploy.is_paused() {
             return None;
@@ -193,6 +201,16 @@ impl Succession<'_> {
                         ready = text::span(ready)
                     ),
                 );
+            }
+            Stage::Preparing {
+                old: Answer::Given, ..
+            } => {
+                let why = format!(
+                    "a shard has been on its way into or out of the slot for {ready}; \
+                     baton-master status shows it",
+                    ready = text::span(ready)
+                );
+                self.fail_deploy(slot, None, why);
             }
             Stage::Preparing { .. } => {
                 let why = format!(
@@ -358,7 +376,7 @@ impl Deploy {
             let shard = &fleet.shards[id];
             (shard.replay_budget(now, replay_buffer), id, shard)
         };
-        let members = fleet.slots[self.slot].members;
+        let members = &fleet.slots[self.slot].members;
         let budgets = members.iter().map(budget);
         let Some((budget, id, shard)) = budgets.min_by_key(|&(budget, id, _)| (budget, id)) else {
             return asked;

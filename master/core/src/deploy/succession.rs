@@ -48,10 +48,13 @@ impl Succession<'_> {
         }
     }
 
-    /// A step of a handover, whose deploy fails where it cannot go on.
+    /// A step of a handover, whose deploy, or move to another slot, fails where it cannot go on.
     pub(crate) fn hand_over(&mut self, step: impl FnOnce(&mut Handover<'_>) -> Result<(), Stuck>) {
         if let Err(Stuck { slot, shard, why }) = step(&mut self.handover()) {
-            self.fail_deploy(slot, shard, why);
+            match shard.filter(|id| self.deploys.moves.has(*id)) {
+                Some(id) => self.move_fails(id, &why),
+                None => self.fail_deploy(slot, shard, why),
+            }
         }
     }
 

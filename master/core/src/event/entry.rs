@@ -1,11 +1,13 @@
 //! What is to be remembered beyond this master: the rows of the journal.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use baton_protocol::{
     DeployId, Epoch, Parameters, ShardId, SlaveId, Ticket,
     message::{Hello, ResumeAfter},
 };
+
+use crate::Members;
 
 /// How soon an entry must be on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,6 +95,8 @@ pub enum Entry {
     /// What is left of the budget of permits, and what holds them up. Saved before the
     /// permit that it counts is sent, so that no start of a master gives one twice.
     Identifies(Identifies),
+    /// What operators changed of where shards are to be.
+    Arrangement(Arrangement),
     /// The command that fills a slot from now on (a deploy brought it).
     Command {
         /// The slot.
@@ -100,6 +104,30 @@ pub enum Entry {
         /// Program and arguments.
         command: Vec<String>,
     },
+}
+
+/// What operators changed of where shards are to be. What the configuration says is the
+/// beginning: it is not written down, but for the shards that were moved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Arrangement {
+    /// Shards that were moved.
+    pub moved: Vec<Moved>,
+    /// Hosts onto which nothing is placed.
+    pub cordoned: BTreeSet<String>,
+    /// Whether nothing begins by itself.
+    pub held: bool,
+}
+
+/// Shards that an operator moved to another slot. It counts while the configuration names the
+/// same slot for them as it did then: what it says later is the newer word.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Moved {
+    /// Which.
+    pub shards: Members,
+    /// The slot that the configuration named for them.
+    pub configured: String,
+    /// The slot that they are to be in.
+    pub to: String,
 }
 
 /// The last deploy of a slot: what a master needs that has it go on, or that follows it.

@@ -8,7 +8,11 @@ use baton_protocol::{
 };
 use serde::Serialize;
 
-use crate::{event::Evidence, settings::Settings};
+use crate::{
+    Members,
+    event::Evidence,
+    settings::{Settings, SlotSettings},
+};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -94,6 +98,13 @@ pub enum Input {
         /// Which of the two.
         pause: Pause,
     },
+    /// The operator says where shards are to be.
+    Arrange {
+        /// Names the request in [`News`](super::News).
+        request: RequestId,
+        /// What is to be done.
+        order: Arranging,
+    },
     /// The operator restarts a shard at its owner, by RESUME.
     Restart {
         /// Names the request in [`News`](super::News).
@@ -115,6 +126,14 @@ pub enum Input {
     /// The operator changed the settings. Slots, shards and what sessions are
     /// identified with stay; deadlines that run stay what they are.
     Settings(Box<Settings>),
+    /// The operator changed which slots there are, or the shards that the configuration names
+    /// for one. Refused while a slot that is taken out has shards.
+    Slots {
+        /// Names the request in [`News`](super::News).
+        request: RequestId,
+        /// The slots, in their order.
+        slots: Vec<SlotSettings>,
+    },
     /// The operator says that a slave is dead whose death cannot be known. Refused
     /// while it is connected and not being killed. From then on it is dead as
     /// after [`Input::Died`], and stays so, whatever it says should it come back.
@@ -161,6 +180,64 @@ pub struct DeployOrder {
     pub late_seal: bool,
     /// Whether it may run while another slot is deployed.
     pub beside: Beside,
+    /// It is refused unless the slot has this build: somebody else may have been quicker.
+    pub expect: Option<String>,
+}
+
+/// What an operator says of where shards are to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arranging {
+    /// These shards are to be in this slot.
+    Move {
+        /// Which.
+        shards: Members,
+        /// The name of the slot.
+        to: String,
+    },
+    /// Nothing is placed onto these hosts, and every shard of their slots goes to the least
+    /// loaded slots of the others.
+    Drain(Vec<String>),
+    /// Nothing is placed onto these hosts.
+    Cordon(Vec<String>),
+    /// Something may be placed onto these hosts again.
+    Uncordon(Vec<String>),
+    /// As many shards are to be in each slot whose host is not cordoned.
+    Rebalance,
+    /// Nothing begins by itself: no standby steps in, nothing is launched, no shard changes
+    /// its slot.
+    Hold,
+    /// It does again.
+    Release,
+    /// Shards that have not moved yet stay where they are.
+    Stay,
+}
+
+impl Arranging {
+    /// Its name in JSON and in the log: that of the command.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Move { .. } => "move",
+            Self::Drain(_) => "drain",
+            Self::Cordon(_) => "cordon",
+            Self::Uncordon(_) => "uncordon",
+            Self::Rebalance => "rebalance",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Stay => "stay",
+        }
+    }
+}
+
+/// Shards that are to be in another slot than they were to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Planned {
+    /// Which.
+    pub shards: Members,
+    /// The slot in which they were to be.
+    pub from: String,
+    /// The slot in which they are to be.
+    pub to: String,
 }
 
 /// What a deploy may run beside.

@@ -9,6 +9,7 @@
 //! pinned   owner.SHARD   ticket.SHARD   work   slave.ID   deploy   deploy.SLOT
 //! seen     lost          late-seal-refused     command.SLOT        given-up.DEPLOY
 //! identifies             lease.ID
+//! arrangement
 //! ```
 
 use std::{fmt, str::FromStr};
@@ -46,6 +47,8 @@ pub enum Key {
     Identifies,
     /// How long a slave serves without a leader.
     Lease(SlaveId),
+    /// What operators changed of where shards are to be.
+    Arrangement,
     /// The command of a slot.
     Command(String),
 }
@@ -69,6 +72,7 @@ impl Entry {
             Self::LateSealRefused(_) => Key::LateSealRefused,
             Self::Identifies(_) => Key::Identifies,
             Self::Leased { slave, .. } => Key::Lease(*slave),
+            Self::Arrangement(_) => Key::Arrangement,
             Self::Command { slot, .. } => Key::Command(slot.clone()),
         }
     }
@@ -89,6 +93,7 @@ impl fmt::Display for Key {
             Self::LateSealRefused => f.write_str("late-seal-refused"),
             Self::Identifies => f.write_str("identifies"),
             Self::Lease(slave) => write!(f, "lease.{slave}"),
+            Self::Arrangement => f.write_str("arrangement"),
             Self::DeployOf(slot) => {
                 f.write_str("deploy.")?;
                 escaped(slot, f)
@@ -146,6 +151,7 @@ impl FromStr for Key {
             "late-seal-refused" => Self::LateSealRefused,
             "identifies" => Self::Identifies,
             "lease" => Self::Lease(of.parse().map_err(|_| UnknownKey)?),
+            "arrangement" => Self::Arrangement,
             "command" => Self::Command(unescaped(of).ok_or(UnknownKey)?),
             _ => return Err(UnknownKey),
         };
@@ -189,6 +195,7 @@ mod tests {
             Key::LateSealRefused,
             Key::Identifies,
             Key::Lease(SlaveId(7)),
+            Key::Arrangement,
             Key::Command("main".to_owned()),
             Key::Command("über uns.1=2".to_owned()),
             Key::Command(String::new()),

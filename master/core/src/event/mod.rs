@@ -17,10 +17,12 @@ mod time;
 pub(crate) use self::news::whole_millis;
 pub use self::{
     action::Action,
-    entry::{Basis, Done, Durability, Entry, Hold, Identifies, LastDeploy},
-    input::{AgentIs, Beside, DeployOrder, IdentifyBudget, Input, Pause, RequestId},
+    entry::{Arrangement, Basis, Done, Durability, Entry, Hold, Identifies, LastDeploy, Moved},
+    input::{
+        AgentIs, Arranging, Beside, DeployOrder, IdentifyBudget, Input, Pause, Planned, RequestId,
+    },
     key::{Key, UnknownKey},
-    news::{Death, EndedBy, Evidence, News},
+    news::{Death, EndedBy, Evidence, News, RolloutOutcome},
     outcome::{DeployStep, Losses, MovePhase, Outcome, STOPPED},
     recovered::{JournalState, Recovered, RecoveredTicket, Row},
     time::Time,

@@ -10,7 +10,7 @@ use baton_protocol::{DeployId, Epoch, Sequence, ShardId, SlaveId, text};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
-    input::RequestId,
+    input::{Planned, RequestId},
     outcome::{DeployStep, Losses, MovePhase, Outcome},
 };
 
@@ -50,6 +50,18 @@ pub enum News {
         /// Who.
         slave: SlaveId,
     },
+    /// An operator said where shards are to be.
+    Arranged {
+        /// Whose request.
+        request: RequestId,
+        /// The command: `move`, `drain`, `cordon`, `uncordon`, `rebalance`, `hold`, `release`,
+        /// `stay`.
+        order: &'static str,
+        /// The hosts that it names.
+        hosts: Vec<String>,
+        /// What moves: empty where everything is where it is to be.
+        moves: Vec<Planned>,
+    },
     /// A deploy reached its next step.
     DeployStep {
         /// Its number.
@@ -75,8 +87,8 @@ pub enum News {
     },
     /// One shard got further.
     Migration {
-        /// Its deploy.
-        deploy: DeployId,
+        /// Its deploy; `None`: it moves to another slot.
+        deploy: Option<DeployId>,
         /// The shard.
         shard: ShardId,
         /// From whom.
@@ -103,6 +115,17 @@ pub enum News {
         total: Duration,
         /// What its slot lost meanwhile.
         losses: Losses,
+    },
+    /// A deploy of every slot is over. Told by the driver.
+    RolloutEnded {
+        /// Whether it came through.
+        outcome: RolloutOutcome,
+        /// Why it was stopped.
+        reason: Option<String>,
+        /// Slots that have the new build, in the order in which they got it.
+        done: Vec<String>,
+        /// Slots that were not begun.
+        left: Vec<String>,
     },
     /// A slave came.
     SlaveJoined {
@@ -218,6 +241,17 @@ pub enum News {
         /// What is wrong and what to do.
         detail: String,
     },
+}
+
+/// How a deploy of every slot ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutOutcome {
+    /// Every slot has the new build.
+    #[default]
+    Done,
+    /// One did not come through: no further slot was begun.
+    Stopped,
 }
 
 fn millis<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

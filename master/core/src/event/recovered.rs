@@ -10,7 +10,7 @@ use baton_protocol::{
     message::{Hello, ResumeAfter},
 };
 
-use super::entry::{Basis, Hold, Identifies, LastDeploy};
+use super::entry::{Arrangement, Basis, Hold, Identifies, LastDeploy};
 
 /// Everything that a journal gave back at the start of a master.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct Recovered {
     pub given_up: BTreeSet<DeployId>,
     /// The last [`Entry::Ticket`](crate::event::Entry::Ticket) of each shard.
     pub tickets: BTreeMap<ShardId, RecoveredTicket>,
+    /// What operators changed of where shards are to be.
+    pub arrangement: Arrangement,
     /// Whether the service refused a late seal, and no operator had it forgotten.
     pub late_seal_refused: bool,
     /// Slaves of these that seal themselves when they heard nothing of a leader for so long.

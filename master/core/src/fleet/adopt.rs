@@ -9,11 +9,12 @@
 //!
 //! A shard stays `Unknown` while a slave that may hold it is alive, as far as the journal
 //! knows, and has not reported. A row that says `Reserved` names the next owner and not the
-//! one before, so each missing slave of the slot may hold that shard. This is an alarm, not
-//! a reassignment.
+//! one before, so each missing slave may hold that shard. This is an alarm, not a
+//! reassignment.
 //!
-//! The settings may have cut the slots anew since that master ran: then a shard of one slot
-//! is held by a slave of another. It stays there until that slave ends.
+//! A shard may be held by a slave of another slot than it is to be in: it was on its way when
+//! that master ended, or the settings have cut the slots anew since. It is in that slave's slot
+//! then, and moves (`moves/`).
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -171,11 +172,13 @@ impl Fleet {
         let may = |missing: &SlaveId| match row {
             None => false,
             Some((owner, Hold::Owned)) => *missing == owner,
-            // It moved within a slot: the one that the slot is now, or the one that its
-            // next owner is of, where that is known.
+            // It may have moved between any two slots: whoever has not reported may be the one
+            // that was to seal it.
             Some((next, Hold::Reserved)) => {
                 let is = slot_of(*missing);
-                is == Some(slot) || slot_of(next).is_none_or(|next| is == Some(next))
+                !mutant!("reserved-of-its-slot")
+                    || is == Some(slot)
+                    || slot_of(next).is_none_or(|next| is == Some(next))
             }
         };
         missing.iter().copied().filter(may).collect()

@@ -106,8 +106,9 @@ impl Fleet {
         settings: &Settings,
         out: &mut Out,
     ) {
-        for shard in self.slots[slot].members.iter() {
-            self.shards[shard].copies.remove(&id);
+        // Also of shards that it had before they moved to another slot.
+        for (_, shard) in self.shards.iter_mut() {
+            shard.copies.remove(&id);
         }
         debug_assert!(self.holds_nothing(id), "nothing is a dead slave's");
         self.slaves.remove(&id);

@@ -153,9 +153,13 @@ impl Fleet {
         if doubt.is_none_or(Doubt::is_over) {
             out.stop(Timer::Settle(id));
         }
-        if let Some(slave) = sealer.and_then(|sealer| self.slaves.get_mut(&sealer)) {
+        let Some(sealer) = sealer else {
+            return;
+        };
+        if let Some(slave) = self.slaves.get_mut(&sealer) {
             slave.unsettled.remove(&id);
         }
+        self.may_forget(id, sealer, out);
     }
 
     /// The owner died. Those who sealed the shard for it go on with what they had in hand:
@@ -210,8 +214,9 @@ impl Fleet {
 
     /// What was settled in a deploy needs not be said again.
     pub(crate) fn forget_settled(&mut self, slot: SlotId) {
-        for id in self.slots[slot].members.iter() {
-            let shard = &mut self.shards[id];
+        let Self { slots, shards, .. } = self;
+        for id in slots[slot].members.iter() {
+            let shard = &mut shards[id];
             if shard.phase.serves() {
                 shard.doubt.take_if(|doubt| doubt.is_over());
             }

@@ -39,7 +39,7 @@ impl Fleet {
 
     /// Shards that failed at another slave get their chance at this one.
     fn unpark(&mut self, slot: SlotId, slave: SlaveId, out: &mut Out) {
-        let members = self.slots[slot].members;
+        let members = self.slots[slot].members.clone();
         for id in members.iter() {
             let shard = &self.shards[id];
             if shard.slot == slot

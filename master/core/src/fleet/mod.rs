@@ -4,6 +4,7 @@
 //! walks over all shards but a death, a report and a restart.
 
 mod adopt;
+mod arrangement;
 mod deaths;
 mod end;
 mod fares;
@@ -17,6 +18,7 @@ mod leave;
 mod lies;
 mod placement;
 mod reach;
+mod recut;
 mod report;
 mod shards;
 mod sink;
@@ -36,7 +38,7 @@ use crate::{
     event::{JournalState, News, Recovered, Time},
     out::Out,
     settings::Settings,
-    shard::{Free, Kept, Phase, Shard},
+    shard::{Free, Kept, Phase},
     timers::Timer,
 };
 
@@ -46,7 +48,7 @@ pub(crate) use self::{
     lies::Lies,
     sink::KnownSink,
     slave::{Backpressure, FullMs, Hearing, Origin, Part, Past, Presence, Record, Slave, Standing},
-    slot::{Launch, Members, Slot},
+    slot::{Launch, Slot},
     slots::SlotId,
 };
 use self::{shards::Shards, slots::Slots};
@@ -66,6 +68,13 @@ pub(crate) struct Fleet {
     pub(crate) fenced: BTreeSet<SlaveId>,
     /// Whether every row of it is known.
     pub(crate) journal: JournalState,
+    /// Shards that are in another slot than they are to be, and that nobody looks after yet
+    /// (`moves/`).
+    pub(crate) astray: BTreeSet<ShardId>,
+    /// Hosts onto which nothing is placed.
+    pub(crate) cordoned: BTreeSet<String>,
+    /// Whether nothing begins by itself.
+    pub(crate) held: bool,
 }
 
 impl Fleet {
@@ -77,28 +86,14 @@ impl Fleet {
             journal: recovered.journal,
             ..Self::default()
         };
-        let last = settings.shard_count.saturating_sub(1);
         for slot in &settings.slots {
-            let id = fleet.slots.next_id();
-            let (first, last) = slot.shards.map_or((0, last), |(a, b)| (a, b.min(last)));
-            let members = Members { first, last };
-            let host = slot.host.clone();
-            let mut made = Slot::new(slot.name.clone(), members, slot.launches, host);
-            // Whole milliseconds travel.
-            let millis = |lease: Duration| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
-            made.lease = slot.lease.map(millis).map(Duration::from_millis);
-            for shard in made.members.iter() {
-                // A shard named by two slots belongs to the first.
-                if fleet.shards.add(shard, Shard::new(id, recovered.floor)) {
-                    made.unknown.insert(shard);
-                }
-            }
-            made.size = made.unknown.len();
+            let mut made = Slot::new(slot);
             if let Some(last) = recovered.deploys.remove(&slot.name) {
                 made.deploys(last, now);
             }
             fleet.slots.add(made);
         }
+        fleet.arrange(settings, &recovered.arrangement, recovered.floor);
         let mut rows = BTreeMap::new();
         for (id, row) in recovered.shards {
             if let Some(shard) = fleet.shards.get_mut(id) {
@@ -164,6 +159,7 @@ impl Fleet {
             debug_assert!(epoch <= shard.epoch, "an epoch that is claimed is used up");
             if is_handed_on {
                 slave.holds.insert(id);
+                slave.left_behind.remove(&id);
             }
             slave.past = Past::Served;
             slave.serving += usize::from(phase.serves());

@@ -7,7 +7,7 @@ use baton_protocol::{
 };
 
 use crate::{
-    deploy::{Deploy, Deploys},
+    deploy::Deploys,
     event::{Durability, Entry, Hold},
     fleet::{Fleet, SlotId},
     out::Out,
@@ -44,15 +44,15 @@ impl Handover<'_> {
             takes_over: self.deploys.takes_over(target),
             replays: self.learnt.replays(self.settings),
         };
-        let deploy = self.deploys.of_mut(slot);
         self.fleet
-            .place_free(slot, to, deploy, self.settings, self.out);
+            .place_free(slot, to, self.deploys, self.settings, self.out);
     }
 
     /// Repeats the last order to a starting shard's owner.
     pub(crate) fn order_again(&mut self, id: ShardId) {
         let claimant = self.fleet.shards[id].phase.claimant();
-        let takes_over = claimant.is_some_and(|(owner, _)| self.deploys.takes_over(owner));
+        let takes_over = claimant.is_some_and(|(owner, _)| self.deploys.takes_over(owner))
+            || self.deploys.moves.takes_over(id);
         self.fleet
             .order_again(id, takes_over, self.settings, self.out);
     }
@@ -74,7 +74,7 @@ impl Fleet {
         &mut self,
         slot: SlotId,
         to: To,
-        mut deploy: Option<&mut Deploy>,
+        deploys: &mut Deploys,
         settings: &Settings,
         out: &mut Out,
     ) {
@@ -114,10 +114,11 @@ impl Fleet {
 
         let mut cold = Vec::new();
         for (id, free) in placed {
-            let how = self.start(id, free, to, deploy.as_deref_mut(), settings, out);
+            let takes_over = to.takes_over || deploys.moves.takes_over(id);
+            let how = self.start(id, free, to, deploys, settings, out);
             match how {
                 How::Full => cold.extend(self.unit(id)),
-                How::Resume(_) => self.send_resume(id, to.takes_over, settings, out),
+                How::Resume(_) => self.send_resume(id, takes_over, settings, out),
             }
         }
         for shards in cold.chunks(MAX_START) {
@@ -131,7 +132,7 @@ impl Fleet {
         id: ShardId,
         free: Free,
         to: To,
-        deploy: Option<&mut Deploy>,
+        deploys: &mut Deploys,
         settings: &Settings,
         out: &mut Out,
     ) -> How {
@@ -165,7 +166,10 @@ impl Fleet {
         self.give_up_unfinished(id, out);
         let paces = (settings.replay_buffer, settings.no_progress);
         let shard = &self.shards[id];
-        if let Some(deploy) = deploy {
+        if deploys.moves.has(id) {
+            let no_progress = settings.no_progress;
+            deploys.moves.started(id, shard, target, no_progress, out);
+        } else if let Some(deploy) = deploys.of_mut(shard.slot) {
             deploy.started(id, shard, target, paces, out);
         }
         how

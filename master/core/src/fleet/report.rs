@@ -187,6 +187,10 @@ impl Fleet {
         if !of_this_seal {
             self.drop_doubt(id, out);
         }
+        if let Some(slot) = self.slaves.get(&slave).map(|slave| slave.slot) {
+            // It may be to be in another slot: then it moves.
+            self.belongs(id, slot, out);
+        }
         self.enter(id, Phase::Claimed(claim), out);
         out.ticket_changed(id);
         self.may_wait_for_settled(held, drained, out);

@@ -42,6 +42,17 @@ impl Shards {
         self.0.get_mut(at(id))?.as_mut()
     }
 
+    /// Every id.
+    pub(crate) fn ids(&self) -> Vec<ShardId> {
+        self.iter().map(|(id, _)| id).collect()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (ShardId, &mut Shard)> {
+        let places = (0..).map(ShardId).zip(&mut self.0);
+        places.filter_map(|(id, place)| Some((id, place.as_mut()?)))
+    }
+
     /// In the order of their ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ShardId, &Shard)> {
         let places = (0..).map(ShardId).zip(&self.0);

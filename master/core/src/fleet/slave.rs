@@ -28,6 +28,8 @@ pub(crate) struct Slave {
     pub(crate) without_session: usize,
     /// Shards that it sealed and has not settled.
     pub(crate) unsettled: BTreeSet<ShardId>,
+    /// Of these, those that moved to another slot: it forgets them once they are settled.
+    pub(crate) left_behind: BTreeSet<ShardId>,
     /// Whether it said that its bot is built.
     pub(crate) built: bool,
     pub(crate) origin: Origin,
@@ -195,6 +197,7 @@ impl Slave {
             serving: 0,
             without_session: 0,
             unsettled: BTreeSet::new(),
+            left_behind: BTreeSet::new(),
             built: false,
             past: Past::Fresh,
             record: Record {

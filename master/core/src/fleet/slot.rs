@@ -5,23 +5,28 @@ use std::{collections::BTreeSet, time::Duration};
 use baton_protocol::{LaunchId, ShardId, SlaveId};
 
 use crate::{
+    Members,
     event::{Done, LastDeploy, Losses, Time},
-    settings::{Settings, doubled},
+    settings::{Settings, SlotSettings, doubled},
 };
 
 /// One place of the fleet.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
     pub(crate) name: String,
+    /// The host that its slaves run on; `None`: the master's own.
+    pub(crate) host: Option<String>,
+    /// The shards that are in it now. Where one is to be is the shard's own (`home`).
     pub(crate) members: Members,
     pub(crate) size: usize,
     pub(crate) launches: bool,
-    /// The host whose agent starts its slaves; `None`: the master itself does.
-    pub(crate) host: Option<String>,
     /// Whether nothing can be started into it: the agent of its host is away.
     pub(crate) agent_away: bool,
     /// How long its slaves serve without a leader; `None`: for ever.
     pub(crate) lease: Option<Duration>,
+    /// Whether the settings do not have it any more: it is there for its slaves, until they
+    /// have ended.
+    pub(crate) is_out: bool,
     /// The slave that fills it. It may be away; only its death or its leaving
     /// empties the slot.
     pub(crate) owner: Option<SlaveId>,
@@ -58,37 +63,29 @@ pub(crate) enum Launch {
     Started(LaunchId),
 }
 
+/// What orders call the host of a slot that has none of its own: the master's.
+pub(crate) const OWN_HOST: &str = "local";
+
 /// Processes refused at most for one slot; the oldest pids go first.
 const MAX_UNWANTED: usize = 64;
 
-/// Which shards a slot has, `first ..= last`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Members {
-    pub(crate) first: u32,
-    pub(crate) last: u32,
-}
-
-impl Members {
-    pub(crate) fn iter(self) -> impl DoubleEndedIterator<Item = ShardId> {
-        (self.first..=self.last).map(ShardId)
-    }
+/// Whole milliseconds travel.
+fn whole(lease: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl Slot {
-    pub(crate) const fn new(
-        name: String,
-        members: Members,
-        launches: bool,
-        host: Option<String>,
-    ) -> Self {
+    /// It has no shard yet.
+    pub(crate) fn new(settings: &SlotSettings) -> Self {
         Self {
-            name,
-            members,
+            name: settings.name.clone(),
+            host: settings.host.clone(),
+            members: Members::new(),
             size: 0,
-            launches,
-            agent_away: host.is_some(),
-            host,
-            lease: None,
+            launches: settings.launches,
+            agent_away: settings.host.is_some(),
+            lease: settings.lease.map(whole),
+            is_out: false,
             owner: None,
             free: BTreeSet::new(),
             unknown: BTreeSet::new(),
@@ -115,6 +112,11 @@ impl Slot {
             "the agent of host {host:?} is not connected, so nothing can be started there: see to it \
              (baton-master agent --host {host}), or wait until it is back"
         ))
+    }
+
+    /// The name of the host that its slaves run on.
+    pub(crate) fn host(&self) -> &str {
+        self.host.as_deref().unwrap_or(OWN_HOST)
     }
 
     /// When a deploy was committed to it last, and what was usual before: of every slave

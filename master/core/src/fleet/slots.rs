@@ -1,7 +1,7 @@
 //! The places of a fleet, by their ids.
 
 use std::{
-    collections::{BTreeMap, btree_map},
+    collections::{BTreeMap, BTreeSet, btree_map},
     ops::{Index, IndexMut},
 };
 
@@ -13,12 +13,6 @@ use crate::fleet::Slot;
 /// comes in ([`Slots::named`]). An id that got further is one of these slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SlotId(u32);
-
-#[cfg(test)]
-impl SlotId {
-    /// The one slot of the model.
-    pub(crate) const FIRST: Self = Self(0);
-}
 
 /// The slots of a fleet, in the order in which they were configured.
 #[derive(Clone, Debug, Default)]
@@ -48,15 +42,28 @@ impl Slots {
 
     /// The slot that was configured first.
     pub(crate) fn first(&self) -> Option<SlotId> {
-        self.places.keys().next().copied()
+        self.iter().next().map(|(id, _)| id)
     }
 
     pub(crate) fn ids(&self) -> Vec<SlotId> {
-        self.places.keys().copied().collect()
+        self.iter().map(|(id, _)| id).collect()
     }
 
+    /// Those that the settings have.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SlotId, &Slot)> {
-        self.places.iter().map(|(&id, slot)| (id, slot))
+        let places = self.places.iter().map(|(&id, slot)| (id, slot));
+        places.filter(|(_, slot)| !slot.is_out)
+    }
+
+    /// Whether the settings have this one.
+    pub(crate) fn has(&self, id: SlotId) -> bool {
+        self.places.get(&id).is_some_and(|slot| !slot.is_out)
+    }
+
+    /// Forgets those that were taken out, unless they are among these.
+    pub(crate) fn forget_out(&mut self, used: &BTreeSet<SlotId>) {
+        self.places
+            .retain(|id, slot| !slot.is_out || used.contains(id));
     }
 }
 

@@ -114,7 +114,9 @@ impl Handover<'_> {
 
     /// A shard that was begun is not in hand any more; its turn comes again.
     pub(crate) fn move_taken_back(&mut self, id: ShardId) {
-        if let Some(deploy) = self.deploys.of_mut(self.fleet.shards[id].slot) {
+        if self.deploys.moves.has(id) {
+            self.move_ends_unmoved(id);
+        } else if let Some(deploy) = self.deploys.of_mut(self.fleet.shards[id].slot) {
             deploy.take_back(id);
         }
     }

@@ -24,10 +24,11 @@ use baton_protocol::{
 };
 
 use crate::{
-    deploy::Deploys,
+    deploy::{Carrier, Deploys},
     event::{Basis, Durability, Entry, Hold, MovePhase},
     fleet::{Fleet, SlotId},
     learnt::Learnt,
+    moves,
     out::Out,
     settings::Settings,
     shard::{Claim, ClaimStage, Phase, Sealing},
@@ -49,7 +50,8 @@ pub(crate) struct Handover<'a> {
     pub(crate) out: &'a mut Out,
 }
 
-/// A deploy cannot go on with a handover, or with its new slave: it fails.
+/// A deploy cannot go on with a handover, or with its new slave: it fails. So does a move
+/// to another slot.
 #[derive(Debug)]
 pub(crate) struct Stuck {
     pub(crate) slot: SlotId,
@@ -59,9 +61,15 @@ pub(crate) struct Stuck {
 }
 
 impl Handover<'_> {
-    /// Whether the deploy of a shard is rolling back.
+    /// Whether the deploy of a shard is rolling back, or its move.
     pub(crate) fn goes_back(&self, id: ShardId) -> bool {
-        self.deploys.goes_back(self.fleet.shards[id].slot)
+        let moves = self.deploys.moves.goes_back(id);
+        moves.unwrap_or_else(|| self.deploys.goes_back(self.fleet.shards[id].slot))
+    }
+
+    /// Who has a shard in hand, if somebody has.
+    pub(crate) fn carrier(&self, id: ShardId) -> Carrier {
+        self.deploys.carrier(id, self.fleet.shards[id].slot)
     }
 
     /// M2: the owner copies the shard's state to `to` while it serves. A slave
@@ -148,21 +156,19 @@ impl Handover<'_> {
     /// Everything is ready for its seal, which waits until those before it are
     /// through.
     fn seal_in_turn(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
-        let slot = self.fleet.shards[id].slot;
-        let beside = self.deploys.beside(slot);
-        match self.deploys.of_mut(slot) {
-            Some(deploy)
-                if deploy.in_flight.contains(&id) && !deploy.in_flight.may_seal(beside) =>
-            {
-                deploy.in_flight.wait(id, self.out.now);
+        let carrier = self.carrier(id);
+        let beside = self.deploys.beside(carrier);
+        match self.deploys.hand_mut(carrier) {
+            Some(hand) if hand.contains(&id) && !hand.may_seal(beside) => {
+                hand.wait(id, self.out.now);
             }
             Some(_) | None => self.seal_a_fresh_copy(id, claim, to),
         }
     }
 
     /// Seals those that waited for their turn, as many as there is room for.
-    pub(crate) fn seal_next(&mut self, slot: SlotId) {
-        while let Some(id) = self.next_to_seal(slot) {
+    pub(crate) fn seal_next(&mut self, carrier: Carrier) {
+        while let Some(id) = self.next_to_seal(carrier) {
             let shard = &self.fleet.shards[id];
             if let Some(claim) = shard.phase.claim()
                 && let ClaimStage::Dialling { to } = claim.stage
@@ -174,10 +180,10 @@ impl Handover<'_> {
         }
     }
 
-    fn next_to_seal(&mut self, slot: SlotId) -> Option<ShardId> {
-        let beside = self.deploys.beside(slot);
-        let deploy = self.deploys.of_mut(slot)?;
-        deploy.in_flight.next_to_seal(self.out.now, beside)
+    fn next_to_seal(&mut self, carrier: Carrier) -> Option<ShardId> {
+        let beside = self.deploys.beside(carrier);
+        let hand = self.deploys.hand_mut(carrier)?;
+        hand.next_to_seal(self.out.now, beside)
     }
 
     pub(crate) fn send_dial(&mut self, shard: ShardId, epoch: Epoch, to: SlaveId, ticket: Ticket) {
@@ -236,7 +242,10 @@ impl Handover<'_> {
         self.fleet.enter(id, claim.at(sealing), self.out);
         self.out.start(Timer::Shard(id), self.settings.seal);
         let shard = &self.fleet.shards[id];
-        if let Some(deploy) = self.deploys.of_mut(shard.slot) {
+        if self.deploys.moves.has(id) {
+            let moves = &mut self.deploys.moves;
+            moves.seal_told(id, shard, claim, to, self.out);
+        } else if let Some(deploy) = self.deploys.of_mut(shard.slot) {
             deploy.seal_told(id, shard, claim, to, self.out);
         }
         let begins = started.is_none().then(|| self.begins(id, owner, to));
@@ -250,8 +259,10 @@ impl Handover<'_> {
     /// A move that is under way gets further: its next owner has it at the epoch that
     /// follows.
     pub(crate) fn tell_move(&mut self, id: ShardId, claim: Claim, to: SlaveId, phase: MovePhase) {
-        if let Some(deploy) = self.deploys.of(self.fleet.shards[id].slot) {
-            let epoch = claim.epoch.next();
+        let epoch = claim.epoch.next();
+        if self.deploys.moves.has(id) {
+            moves::tell(id, (claim.owner, to), epoch, phase, self.out);
+        } else if let Some(deploy) = self.deploys.of(self.fleet.shards[id].slot) {
             deploy.tell_move(id, (claim.owner, to), epoch, phase, self.out);
         }
     }

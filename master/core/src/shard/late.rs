@@ -34,7 +34,10 @@ impl Handover<'_> {
     pub(crate) fn may_seal_late(&self, id: ShardId, owner: SlaveId, to: SlaveId) -> bool {
         let slot = self.fleet.shards[id].slot;
         let deploy = self.deploys.of(slot);
-        let wanted = deploy.is_some_and(|deploy| deploy.order.late_seal);
+        let wanted = match self.deploys.moves.has(id) {
+            true => self.settings.late_seal,
+            false => deploy.is_some_and(|deploy| deploy.order.late_seal),
+        };
         let claim = self.fleet.shards[id].phase.claim();
         let dialled = claim.is_some_and(|claim| matches!(claim.stage, ClaimStage::Dialling { .. }));
         let both_know = [owner, to].iter().all(|slave| {
@@ -51,7 +54,7 @@ impl Handover<'_> {
                 .all(|other| self.fleet.sealing_late(other).is_none()),
             Late::Refused => mutant!("refusal-unheeded"),
         };
-        wanted && dialled && both_know && known && !self.deploys.goes_back(slot)
+        wanted && dialled && both_know && known && !self.goes_back(id)
     }
 
     pub(crate) fn send_seal_late(&mut self, id: ShardId, claim: Claim, begins: Option<Sequence>) {

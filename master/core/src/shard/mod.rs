@@ -38,8 +38,13 @@ pub(crate) use self::{
 /// Everything that the core knows of one shard.
 #[derive(Clone, Debug)]
 pub(crate) struct Shard {
-    /// Which slot it belongs to.
+    /// The slot that it is in: that of its claimant, or where it is placed next. Whatever
+    /// happens to it happens by the rules of this one.
     pub(crate) slot: SlotId,
+    /// The slot that it is to be in. Another one: it is a stray (`moves/`).
+    pub(crate) home: SlotId,
+    /// The slot that the configuration names for it.
+    pub(crate) configured: SlotId,
     /// The highest epoch that is known to be used up.
     pub(crate) epoch: Epoch,
     /// For whom that one was used up; `None`: unknown.
@@ -129,6 +134,8 @@ impl Shard {
     pub(crate) fn new(slot: SlotId, floor: Epoch) -> Self {
         Self {
             slot,
+            home: slot,
+            configured: slot,
             epoch: Epoch(0),
             holder: None,
             floor,

@@ -68,9 +68,11 @@ impl Ownership<'_> {
     pub(crate) fn set_free(&mut self, id: ShardId, after: ResumeAfter) {
         let shard = &self.fleet.shards[id];
         debug_assert!(shard.phase.claim().is_some(), "shard {id} has a claimant");
-        if let Some(deploy) = self.deploys.of_mut(shard.slot) {
-            deploy.in_flight.waits_no_more(id);
+        let carrier = self.deploys.carrier(id, shard.slot);
+        if let Some(hand) = self.deploys.hand_mut(carrier) {
+            hand.waits_no_more(id);
         }
+        let shard = &self.fleet.shards[id];
         if shard.ticket.is_none() {
             self.permits
                 .came_to_nothing(id, DIED, self.fleet, self.settings, self.out);
@@ -82,6 +84,7 @@ impl Ownership<'_> {
                 .owner_died(id, self.fleet, self.settings, self.out);
         }
         self.fleet.set_free(id, after, self.out);
+        self.goes_to_its_slot(id);
     }
 
     /// M6: its owner has the session. The shard serves at its new epoch.
@@ -114,8 +117,13 @@ impl Ownership<'_> {
         if had_no_session {
             self.permits.ready(id, self.fleet, self.settings, self.out);
         }
-        self.deploys
-            .tell_served(slot, id, claim, had_no_session, self.out);
+        if let Some(it) = self.deploys.moves.served(id, claim, self.out) {
+            self.move_ends(id, it);
+        } else {
+            self.deploys
+                .tell_served(slot, id, claim, had_no_session, self.out);
+        }
+        self.fleet.leaves_others_behind(id, self.out);
     }
 }
 

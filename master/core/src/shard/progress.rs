@@ -87,7 +87,11 @@ impl Ownership<'_> {
             self.fleet
                 .enter(id, claim.at(ClaimStage::Starting(start)), self.out);
             let slot = self.fleet.shards[id].slot;
-            if let Some(deploy) = self.deploys.of_mut(slot) {
+            if self.deploys.moves.has(id) {
+                // Nothing of it has to be copied: its turn comes as it is.
+                self.deploys.moves.ends(id, self.out);
+                self.fleet.look_for(id);
+            } else if let Some(deploy) = self.deploys.of_mut(slot) {
                 deploy.moves_without_session(id, slot, claim.owner, self.out);
             }
         }
@@ -127,10 +131,9 @@ impl Ownership<'_> {
     fn gets_further(&mut self, id: ShardId, replayed: u64, spans: u32) {
         let (span, window) = (self.settings.no_progress, self.settings.resume_window);
         let now = self.out.now;
-        let gets_on = self
-            .deploys
-            .of_mut(self.fleet.shards[id].slot)
-            .is_none_or(|deploy| deploy.in_flight.gets_on(id, replayed, now, span, window));
+        let carrier = self.deploys.carrier(id, self.fleet.shards[id].slot);
+        let hand = self.deploys.hand_mut(carrier);
+        let gets_on = hand.is_none_or(|hand| hand.gets_on(id, replayed, now, span, window));
         if gets_on
             && self.fleet.shards[id].phase.starting().is_some()
             && self.out.runs(Timer::Shard(id))

@@ -74,7 +74,7 @@ impl Handover<'_> {
                     stage: ClaimStage::Sealing { to, .. },
                     ..
                 },
-            ) if self.wants_copy(claim.owner, to)
+            ) if self.wants_copy(id, claim.owner, to)
                 && self.fleet.is_healthy(claim.owner)
                 && !mutant!("stale-copy-kept") =>
             {
@@ -86,8 +86,12 @@ impl Handover<'_> {
     }
 
     /// A slave that takes a shard back, or restarts it (`restart.rs`), has its state.
-    fn wants_copy(&self, owner: SlaveId, to: SlaveId) -> bool {
-        self.deploys.takes_over(to) && to != owner
+    fn wants_copy(&self, id: ShardId, owner: SlaveId, to: SlaveId) -> bool {
+        let takes_over = match self.deploys.moves.has(id) {
+            true => self.deploys.moves.takes_over(id),
+            false => self.deploys.takes_over(to),
+        };
+        takes_over && to != owner
     }
 
     pub(crate) fn ask_to_seal(&mut self, id: ShardId, claim: Claim) {
@@ -126,10 +130,11 @@ impl Handover<'_> {
     /// The owner did not seal, and serves.
     fn copies_once_more(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         self.fleet.copy_is_gone(id, to);
-        if let Some(deploy) = self.deploys.of_mut(self.fleet.shards[id].slot) {
-            deploy.in_flight.unsealed(id);
+        let carrier = self.carrier(id);
+        if let Some(hand) = self.deploys.hand_mut(carrier) {
+            hand.unsealed(id);
         }
-        if self.wants_copy(claim.owner, to) {
+        if self.wants_copy(id, claim.owner, to) {
             self.copy_begins(id, claim, to);
         } else {
             // Its deploy went back meanwhile.
@@ -151,7 +156,7 @@ impl Handover<'_> {
                 .then_some(())
         };
         speaks(owner)?;
-        if !self.wants_copy(owner, to) || shard.overtaken >= MOST_OVERTAKEN {
+        if !self.wants_copy(id, owner, to) || shard.overtaken >= MOST_OVERTAKEN {
             return None;
         }
         let mut ticket = shard.ticket_for(to, ResumeAfter::Seal)?;

@@ -107,9 +107,8 @@ impl Handover<'_> {
     /// The new slave says nothing about its dial.
     fn dial_stalled(&mut self, id: ShardId) -> Result<(), Stuck> {
         let span = self.settings.copy;
-        let waits = |deploy: &Deploy| deploy.in_flight.is_waiting(id);
-        let slot = self.fleet.shards[id].slot;
-        if self.deploys.of(slot).is_some_and(waits) {
+        let hand = self.deploys.hand(self.carrier(id));
+        if hand.is_some_and(|hand| hand.is_waiting(id)) {
             self.out.start(Timer::Shard(id), span);
             return Ok(());
         }
@@ -128,13 +127,25 @@ impl Handover<'_> {
     /// off is killed first, and its shards wait until it is dead.
     fn resume_stalled(&mut self, id: ShardId, owner: SlaveId) -> Result<(), Stuck> {
         let slot = self.fleet.shards[id].slot;
-        let Some(deploy) = self.deploys.of(slot) else {
-            return Ok(());
-        };
         let span = self.settings.no_progress;
-        if deploy.to() == Some(owner) && deploy.from.is_some_and(|from| self.fleet.is_healthy(from))
-        {
-            if !self.fleet.is_joined(owner) || mutant!("stalled-is-killed") {
+        let moves = self.deploys.moves.of(id);
+        let has_way_back = match (moves, self.deploys.of(slot)) {
+            // Its new slave serves other shards: one that is cut off is waited for.
+            (Some(it), _) => {
+                it.to.1 == owner
+                    && !it.goes_back
+                    && self.fleet.is_joined(owner)
+                    && self.fleet.can_take(it.from.1)
+            }
+            (None, Some(deploy)) => {
+                deploy.to() == Some(owner)
+                    && deploy.from.is_some_and(|from| self.fleet.is_healthy(from))
+            }
+            (None, None) => return Ok(()),
+        };
+        if has_way_back {
+            let is_cut_off = !self.fleet.is_joined(owner) || mutant!("stalled-is-killed");
+            if is_cut_off && moves.is_none() {
                 let why = "it is cut off, and its resume stands still";
                 self.fleet
                     .condemn(owner, why, self.settings.retire, self.out);
@@ -155,10 +166,7 @@ impl Handover<'_> {
             };
             return Err(self.stuck(id, why));
         }
-        if self.deploys.goes_back(slot)
-            && self.fleet.is_replaying(id)
-            && self.fleet.is_joined(owner)
-        {
+        if self.goes_back(id) && self.fleet.is_replaying(id) && self.fleet.is_joined(owner) {
             self.is_back_and_behind(id);
         } else {
             self.out.start(Timer::Shard(id), span);
@@ -210,7 +218,11 @@ impl Handover<'_> {
         self.fleet
             .enter(id, claim.at(ClaimStage::Serving), self.out);
         let slot = self.fleet.shards[id].slot;
-        self.deploys.tell_served(slot, id, claim, false, self.out);
+        if self.deploys.moves.served(id, claim, self.out).is_some() {
+            self.fleet.look_for(id);
+        } else {
+            self.deploys.tell_served(slot, id, claim, false, self.out);
+        }
         self.out.alarm(format!(
             "shard {id} is back at slave {owner:.8}, which is behind: its window is full of \
              running events, and the rest is replayed as they end. If more come than end, it \

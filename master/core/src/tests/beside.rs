@@ -26,7 +26,8 @@ fn serving(settings: Settings) -> Rig {
 
 fn many(width: u32) -> Settings {
     let mut settings = two_slots();
-    (settings.slots[0].shards, settings.slots[1].shards) = (Some((0, 3)), Some((4, 7)));
+    (settings.slots[0].shards, settings.slots[1].shards) =
+        (Some(Members::range(0, 3)), Some(Members::range(4, 7)));
     Settings {
         shard_count: 8,
         width,

@@ -29,12 +29,14 @@ mod launches;
 mod lease;
 mod leaving;
 mod model;
+mod moves;
 mod named;
 mod pace;
 mod pausing;
 mod plausible;
 mod reach;
 mod reasons;
+mod recut;
 mod restart;
 mod resync;
 mod rows;
@@ -67,7 +69,7 @@ use self::{
     service::{GATEWAY, Gateway, intents, parameters, pinned, session},
 };
 use super::{
-    Action, Core, Input, Recovered, Settings, Time,
+    Action, Core, Input, Members, Recovered, Settings, Time,
     event::{
         Basis, Beside, DeployOrder, Durability, Entry, Evidence, Hold, News, Outcome, RequestId,
         Row,
@@ -463,6 +465,7 @@ fn ranges(sequences: &[u64]) -> SequenceRanges {
 
 fn order(command: Option<&str>) -> DeployOrder {
     DeployOrder {
+        expect: None,
         slot: "main".to_owned(),
         command: command.map(|command| vec![command.to_owned()]),
         canary: 1,

@@ -55,6 +55,11 @@ fn row_name(entry: &Entry) -> Option<String> {
         | Entry::Identifies(_)
         | Entry::Leased { .. }
         | Entry::Whole => None,
+        Entry::Arrangement(all) => {
+            let moved = all.moved.iter();
+            let moved = moved.map(|it| format!(" {} {}>{}", it.shards, it.configured, it.to));
+            Some(format!("arrangement{}", moved.collect::<String>()))
+        }
         Entry::LateSealRefused(refused) => Some(format!("late seals refused: {refused}")),
     }
 }

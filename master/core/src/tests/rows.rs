@@ -70,6 +70,7 @@ pub(super) fn write(rows: &mut Recovered, entry: Entry) -> bool {
             rows.given_up.insert(deploy);
         }
         Entry::Whole => rows.journal = JournalState::Intact,
+        Entry::Arrangement(arrangement) => rows.arrangement = arrangement,
         Entry::LateSealRefused(refused) => rows.late_seal_refused = refused,
         Entry::Identifies(identifies) => rows.identifies = Some(identifies),
         Entry::Seen | Entry::Command { .. } => {}

@@ -30,6 +30,13 @@ pub struct View {
     pub deploy: Option<DeployView>,
     /// Every running deploy, at most one of each slot.
     pub deploys: Vec<DeployView>,
+    /// Shards that are to be in another slot, and are not there yet; of these, `in_hand` are on
+    /// their way.
+    pub moves: MovesView,
+    /// Hosts onto which nothing is placed.
+    pub cordoned: Vec<String>,
+    /// Whether nothing begins by itself, as an operator wants it.
+    pub held: bool,
     /// The bot's user id, as the service said it; absent: no shard ever had a session.
     pub bot: Option<String>,
     /// The slave that runs the once-per-bot work.
@@ -68,6 +75,8 @@ pub struct View {
 pub struct SlotView {
     /// Its name.
     pub name: String,
+    /// The shards that are in it, as `0-31,40`; empty: none.
+    pub shards: String,
     /// The slave that fills it.
     pub slave: Option<String>,
     /// Its command, and the one that it had before; absent: none. The driver knows.
@@ -241,6 +250,15 @@ pub struct SinkView {
     pub covered_ms: Option<u64>,
 }
 
+/// Shards that are to be in another slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MovesView {
+    /// Those that are not there yet.
+    pub left: u32,
+    /// Those that are on their way.
+    pub in_hand: u32,
+}
+
 /// One shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ShardView {
@@ -248,6 +266,10 @@ pub struct ShardView {
     pub shard: u32,
     /// Its epoch.
     pub epoch: u64,
+    /// The slot that it is in.
+    pub slot: String,
+    /// The slot that it is to be in; absent: it is there.
+    pub moves_to: Option<String>,
     /// Its owner.
     pub owner: Option<String>,
     /// `idle`, `starting` (it never had a session), `no session` (the one it had is

@@ -7,8 +7,8 @@ use baton_protocol::{ProcessIdentity, ShardId, SlaveId, message::Hello};
 
 use crate::{
     Core, Time,
-    deploy::{Deploy, Deploys},
-    event::whole_millis as millis,
+    deploy::{Carrier, Deploy, Deploys},
+    event::{Arranging, DeployOrder, Planned, whole_millis as millis},
     fleet::{Fleet, Presence, Slave, Slot, SlotId, Standing},
     learnt::Late,
     master_stage::MasterStage,
@@ -17,7 +17,7 @@ use crate::{
     service::About,
     settings::Settings,
     shard::{ClaimStage, Phase, Shard, reach::Replays},
-    view::{DeployView, ShardView, SinkView, SlaveView, SlotView, UnfinishedView, View},
+    view::{DeployView, MovesView, ShardView, SinkView, SlaveView, SlotView, UnfinishedView, View},
 };
 
 /// The rooms that a picture is taken of: nothing of them is changed.
@@ -72,6 +72,9 @@ impl Core {
             hosts: Vec::new(),
             deploy: deploys.first().cloned(),
             deploys,
+            moves: picture.moves_view(),
+            cordoned: self.fleet.cordoned.iter().cloned().collect(),
+            held: self.fleet.held,
             // A number of 64 bits is a text: a browser would round it.
             bot: bot.map(|id| id.to_string()),
             late_seal_refused: self.learnt.late() == Late::Refused,
@@ -110,6 +113,20 @@ impl Core {
         self.fleet.slave_in(process)
     }
 
+    /// What an order on where shards are to be comes to; nothing is done.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn would_arrange(&mut self, order: &Arranging) -> Result<Vec<Planned>, String> {
+        self.succession().plan(order)
+    }
+
+    /// Why a deploy is refused; `None`: it would begin.
+    #[must_use]
+    pub fn deploy_refused(&mut self, order: &DeployOrder) -> Option<String> {
+        self.succession().deploy_slot(order).err()
+    }
+
     /// Why the operator's word that this slave is dead is not taken; `None`: it would be.
     #[must_use]
     pub fn fence_refused(&self, id: SlaveId, now: Time) -> Option<String> {
@@ -131,6 +148,7 @@ impl Picture<'_> {
         let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
         SlotView {
             name: slot.name.clone(),
+            shards: slot.members.to_string(),
             slave: slot.owner.map(|id| id.to_string()),
             command: None,
             command_before: None,
@@ -211,7 +229,8 @@ impl Picture<'_> {
     ) -> ShardView {
         let claimant = known.phase.claimant();
         let reachable = claimant.is_none_or(|(owner, _)| self.fleet.is_joined(owner));
-        let going_back = self.deploys.goes_back(known.slot);
+        let moves = self.deploys.moves.goes_back(id);
+        let going_back = moves.unwrap_or_else(|| self.deploys.goes_back(known.slot));
         let state = match &known.phase {
             _ if !reachable => "unreachable",
             Phase::Unknown { row } if row.is_some() => "unreachable",
@@ -235,6 +254,10 @@ impl Picture<'_> {
         ShardView {
             shard: id.get(),
             epoch: claimant.map_or(known.epoch, |(_, epoch)| epoch).get(),
+            slot: self.fleet.slots[known.slot].name.clone(),
+            moves_to: known
+                .is_stray()
+                .then(|| self.fleet.slots[known.home].name.clone()),
             owner: claimant.map(|(id, _)| id).or(row).map(|id| id.to_string()),
             state,
             reason: self.why(id, known, now),
@@ -265,6 +288,16 @@ impl Picture<'_> {
         }
     }
 
+    fn moves_view(&self) -> MovesView {
+        let shards = self.fleet.shards.iter();
+        let left = shards.filter(|(_, shard)| shard.is_stray()).count();
+        let in_hand = self.deploys.moves.ids().count();
+        MovesView {
+            left: u32::try_from(left).unwrap_or(u32::MAX),
+            in_hand: u32::try_from(in_hand).unwrap_or(u32::MAX),
+        }
+    }
+
     fn deploy_view(&self, deploy: &Deploy, now: Time) -> DeployView {
         let to = deploy.to();
         let moved = to.map_or(0, |to| self.fleet.serving(to));
@@ -281,7 +314,7 @@ impl Picture<'_> {
                 self.fleet,
                 now,
                 self.settings.replay_buffer,
-                self.deploys.beside(deploy.slot),
+                self.deploys.beside(Carrier::Deploy(deploy.slot)),
             ))
             .unwrap_or(u32::MAX),
             soak_asked_ms: millis(deploy.order.soak),

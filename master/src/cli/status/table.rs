@@ -88,6 +88,7 @@ impl Table<'_> {
         if let Some(cold) = cold(status) {
             lines.push(format!("           {cold}"));
         }
+        lines.extend(self.arrangement());
         lines.push(format!("IDENTIFY   {}", self.identifies()));
         if let Some(replay) = self.replay() {
             lines.push(format!("replay     {replay}"));
@@ -95,6 +96,31 @@ impl Table<'_> {
         lines.extend(self.hosts());
         lines.extend(self.clients());
         lines.extend(self.sinks());
+        lines
+    }
+
+    /// What operators changed of where shards are, as far as it is not done or holds on.
+    fn arrangement(&self) -> Vec<String> {
+        let status = self.status;
+        let mut lines = Vec::new();
+        if status["held"] == true {
+            lines.push(self.paint.busy(
+                "held       no launch, no standby that steps in, no move: baton-master hold --release",
+            ));
+        }
+        let moves = &status["moves"];
+        if let Some(left) = moves["left"].as_u64().filter(|left| *left > 0) {
+            lines.push(self.paint.busy(&format!(
+                "moves      {} to another slot, {} on their way",
+                count(left, "shard"),
+                moves["in_hand"].as_u64().unwrap_or(0)
+            )));
+        }
+        let cordoned = list(&status["cordoned"]);
+        if !cordoned.is_empty() {
+            let hosts: Vec<_> = cordoned.iter().map(text).collect();
+            lines.push(format!("cordoned   {}", hosts.join(", ")));
+        }
         lines
     }
 

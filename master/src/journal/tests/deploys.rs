@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use baton_core::event::{Done, LastDeploy};
+use baton_core::event::{Arrangement, Done, LastDeploy, Moved};
 
 use super::{super::inspect::inspect, *};
 
@@ -206,4 +206,24 @@ async fn a_look_shows_the_last_deploy_of_each_slot_and_how_it_ended() {
     assert!(main.done_ms_ago.unwrap() >= 1_000_000);
     assert!((100_000..1_000_000).contains(&west.done_ms_ago.unwrap()));
     assert!(main.begun_ms_ago.unwrap() < 100_000);
+}
+
+#[tokio::test]
+async fn what_operators_changed_of_where_shards_are_is_there_for_the_next_master() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(
+        recovered(dir.path()).await.arrangement,
+        Arrangement::default()
+    );
+    let arrangement = Arrangement {
+        moved: vec![Moved {
+            shards: "0-3,9".parse().unwrap(),
+            configured: "main".to_owned(),
+            to: "west side".to_owned(),
+        }],
+        cordoned: ["east".to_owned()].into(),
+        held: true,
+    };
+    save(dir.path(), vec![Entry::Arrangement(arrangement.clone())]).await;
+    assert_eq!(recovered(dir.path()).await.arrangement, arrangement);
 }

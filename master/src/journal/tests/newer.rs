@@ -106,6 +106,7 @@ fn rows(number: u64) -> Vec<Entry> {
         Entry::Slave(Box::new(hello(5))),
         Entry::Fenced(SlaveId(8)),
         Entry::Deploy(DeployId(number).into()),
+        Entry::Arrangement(baton_core::event::Arrangement::default()),
         Entry::Seen,
         Entry::Command {
             slot: "main".to_owned(),

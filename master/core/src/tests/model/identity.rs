@@ -92,6 +92,7 @@ impl World {
             troubled,
             next_slave,
             late: _,
+            moves: _,
             dies_in: _,
             actions: _,
             broken: _,
@@ -164,6 +165,8 @@ impl Journal {
         let mut hasher = Identity::default();
         let Recovered {
             late_seal_refused,
+            // What is ordered is ordered once, before anything.
+            arrangement: _,
             pinned: _,
             shards,
             work,
@@ -222,6 +225,7 @@ impl Master {
         for deploy in deploys.iter() {
             identify_deploy(deploy, hasher);
         }
+        debugged(hasher, &deploys.moves.identity());
     }
 }
 
@@ -236,7 +240,12 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         // Nobody is fenced, and no journal is lost.
         fenced: _,
         journal: _,
+        astray,
+        // Nobody orders that.
+        cordoned: _,
+        held: _,
     } = fleet;
+    astray.hash(hasher);
     for (id, slave) in slaves {
         let fleet::Slave {
             hello,
@@ -247,6 +256,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             serving,
             without_session,
             unsettled,
+            left_behind,
             built,
             origin,
             past,
@@ -268,19 +278,27 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             disbelieved: _,
         } = slave;
         (id, holds, serving, without_session, unsettled, built).hash(hasher);
+        left_behind.hash(hasher);
         (discriminant(&hello.role), discriminant(presence)).hash(hasher);
         (discriminant(standing), discriminant(origin)).hash(hasher);
         discriminant(past).hash(hasher);
     }
+    for (_, slot) in slots.iter() {
+        identify_slot(slot, hasher);
+    }
+    identify_shard(&shards[SHARD], hasher);
+}
+
+fn identify_slot(slot: &fleet::Slot, hasher: &mut Identity) {
     let fleet::Slot {
         name: _,
+        host: _,
         members: _,
         size: _,
         launches: _,
-        // Its slaves are the master's own to start.
-        host: _,
         agent_away: _,
         lease: _,
+        is_out: _,
         owner,
         free,
         unknown,
@@ -298,11 +316,16 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         // Nothing is lost.
         losses: _,
         unwanted,
-    } = &slots[fleet::SlotId::FIRST];
+    } = slot;
     (owner, free, unknown, failed_launches, unwanted).hash(hasher);
     discriminant(launch).hash(hasher);
+}
+
+fn identify_shard(shard: &Shard, hasher: &mut Identity) {
     let Shard {
-        slot: _,
+        slot,
+        home,
+        configured: _,
         epoch,
         holder,
         floor: _,
@@ -337,7 +360,8 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         care: _,
         // Nobody says for how long a connection was silent.
         healed: _,
-    } = &shards[SHARD];
+    } = shard;
+    (slot, home).hash(hasher);
     (epoch, copies, failures, discriminant(replays)).hash(hasher);
     if let Some(kept) = kept {
         (kept.epoch, discriminant(&kept.after)).hash(hasher);

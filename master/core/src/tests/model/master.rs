@@ -87,6 +87,14 @@ impl World {
         let mut settings = settings(1);
         settings.late_seal = self.late;
         settings.resume_window = Duration::MAX;
+        if self.moves {
+            settings.slots.push(SlotSettings {
+                name: "west".to_owned(),
+                shards: Some(Members::new()),
+                launches: true,
+                ..SlotSettings::default()
+            });
+        }
         self.master = Some(Master {
             core: Core::new(settings, recovered, NOW),
             watched,
@@ -187,7 +195,9 @@ impl World {
                 }
                 self.sweep();
             }
-            Action::Launch { role, launch, .. } => self.launch(role, launch),
+            Action::Launch {
+                slot, role, launch, ..
+            } => self.launch(&slot, role, launch),
             Action::GiveUp { .. } => {
                 let launched = self
                     .master
@@ -217,10 +227,12 @@ impl World {
         }
     }
 
-    fn launch(&mut self, role: Role, launch: LaunchId) {
+    fn launch(&mut self, slot: &str, role: Role, launch: LaunchId) {
         let id = SlaveId(self.next_slave);
         self.next_slave += 1;
-        self.slaves.insert(id, Slave::new(id, role));
+        let mut slave = Slave::new(id, role);
+        slave.fills(slot);
+        self.slaves.insert(id, slave);
         if let Some(master) = &mut self.master {
             master.launched.push((id, launch));
             let pid = u32::try_from(id.0).unwrap();

@@ -85,6 +85,8 @@ struct World {
     next_slave: u128,
     /// Whether shards are sealed late.
     late: bool,
+    /// Whether the shard moves to another slot, and no slot is deployed.
+    moves: bool,
     /// The master dies before it carries out so many more actions.
     dies_in: Option<usize>,
     /// Actions of this step.
@@ -99,6 +101,39 @@ impl World {
     /// `A` serves the shard, everything is in the journal; `B`, the next build,
     /// was started and is about to dial.
     fn deploy(events: u8, faults: Faults, late: bool) -> Self {
+        let mut world = Self::served(late, false);
+        world.slaves.insert(B, Slave::new(B, Role::Candidate));
+        world.to_happen = events;
+        world.faults = faults;
+        assert_eq!(world.broken, None);
+        assert!(world.is_good(), "{world:#?}");
+        world
+    }
+
+    /// `A` serves the shard, `B` fills another slot, and an operator has ordered the shard to
+    /// be there.
+    fn moved(events: u8, faults: Faults, late: bool) -> Self {
+        let mut world = Self::served(late, true);
+        let mut other = Slave::new(B, Role::Relaunch);
+        other.fills("west");
+        world.slaves.insert(B, other);
+        world.settle_down();
+        assert!(world.is_good(), "{world:#?}");
+        world.input(Input::Arrange {
+            request: RequestId(1),
+            order: crate::event::Arranging::Move {
+                shards: Members::range(0, 0),
+                to: "west".to_owned(),
+            },
+        });
+        world.to_happen = events;
+        world.faults = faults;
+        assert_eq!(world.broken, None);
+        world
+    }
+
+    /// `A` serves the shard, and everything is in the journal.
+    fn served(late: bool, moves: bool) -> Self {
         let mut world = Self {
             master: None,
             journal: Journal::default(),
@@ -116,6 +151,7 @@ impl World {
             troubled: false,
             next_slave: C.0,
             late,
+            moves,
             dies_in: None,
             actions: 0,
             broken: None,
@@ -124,11 +160,6 @@ impl World {
         world.slaves.insert(A, Slave::new(A, Role::Relaunch));
         world.start_master();
         world.settle_down();
-        world.slaves.insert(B, Slave::new(B, Role::Candidate));
-        world.to_happen = events;
-        world.faults = faults;
-        assert_eq!(world.broken, None);
-        assert!(world.is_good(), "{world:#?}");
         world
     }
 
@@ -223,9 +254,30 @@ fn one_crash_or_cut_at_any_moment_of_a_late_seal_breaks_no_promise() {
 }
 
 #[test]
+fn a_move_to_another_slot_keeps_every_promise_on_every_way() {
+    let none = Faults::default();
+    let searched = check_moving("move", 1, none, false, usize::MAX);
+    assert!(searched.complete);
+    check_moving("move, late seal", 1, none, true, MOST);
+}
+
+#[test]
+fn one_fault_at_any_moment_of_a_move_to_another_slot_breaks_no_promise() {
+    let one = |crashes, cuts, early| Faults {
+        crashes,
+        cuts,
+        early,
+        ..Faults::default()
+    };
+    check_moving("move, one crash", 1, one(1, 0, 0), false, MOST);
+    check_moving("move, one cut", 1, one(0, 1, 0), false, MOST);
+    check_moving("move, one early deadline", 1, one(0, 0, 1), false, MOST);
+}
+
+#[test]
 fn a_space_that_is_named() {
     let asked = std::env::var("BATON_MODEL").unwrap_or_default();
-    let (mut events, mut faults, mut late) = (0, Faults::default(), 0);
+    let (mut events, mut faults, mut late, mut moves) = (0, Faults::default(), 0, 0);
     for named in asked.split_whitespace().filter(|named| *named != "whole") {
         let (key, value) = named.split_once('=').expect("key=value");
         let value = value.parse().expect("a small number");
@@ -237,10 +289,16 @@ fn a_space_that_is_named() {
             "doubled" => faults.doubled = value,
             "early" => faults.early = value,
             "late" => late = value,
+            "moves" => moves = value,
             _ => panic!("{key} is nothing that a space has"),
         }
     }
-    check_sealing(&asked, events, faults, late > 0, usize::MAX);
+    let check = if moves > 0 {
+        check_moving
+    } else {
+        check_sealing
+    };
+    check(&asked, events, faults, late > 0, usize::MAX);
 }
 
 fn check(name: &str, events: u8, faults: Faults, most: usize) -> Searched {
@@ -248,10 +306,18 @@ fn check(name: &str, events: u8, faults: Faults, most: usize) -> Searched {
 }
 
 fn check_sealing(name: &str, events: u8, faults: Faults, late: bool, most: usize) -> Searched {
+    check_from(name, &World::deploy(events, faults, late), most)
+}
+
+fn check_moving(name: &str, events: u8, faults: Faults, late: bool, most: usize) -> Searched {
+    check_from(name, &World::moved(events, faults, late), most)
+}
+
+fn check_from(name: &str, first: &World, most: usize) -> Searched {
     let whole = std::env::var("BATON_MODEL").is_ok_and(|asked| asked == "whole");
     let most = if whole { usize::MAX } else { most };
     let began = std::time::Instant::now();
-    let searched = search(&World::deploy(events, faults, late), most);
+    let searched = search(first, most);
     let (states, edges, depth) = (searched.states, searched.edges, searched.depth);
     let how_far = if searched.complete {
         "complete"

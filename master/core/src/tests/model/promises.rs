@@ -87,6 +87,14 @@ impl World {
         }
     }
 
+    /// Whether the once-per-bot work is done: where the shard is, unless that moved to a slot
+    /// that does not have the work.
+    fn works(&self, owner: Option<SlaveId>, serves: SlaveId) -> bool {
+        let owner = owner.filter(|owner| self.moves || *owner == serves);
+        let owner = owner.and_then(|owner| self.slaves.get(&owner));
+        owner.is_some_and(|owner| owner.work > Epoch(0))
+    }
+
     /// One living slave serves, the master knows it, everything that happened was
     /// handled, and nothing is under way.
     pub(super) fn is_good(&self) -> bool {
@@ -110,10 +118,10 @@ impl World {
         let phase = &core.fleet.shards[SHARD].phase;
         core.stage == crate::master_stage::MasterStage::Running
             && core.deploys.is_empty()
+            && core.deploys.moves.ids().next().is_none()
             && phase.serves()
             && phase.claimant() == epoch.map(|epoch| (id, epoch))
-            && core.work.owner() == Some(id)
-            && slave.work > Epoch(0)
+            && self.works(core.work.owner(), id)
             && happened & !self.finished == 0
     }
 }

@@ -90,6 +90,13 @@ impl Slave {
         }
     }
 
+    /// It is of this slot.
+    pub(super) fn fills(&mut self, slot: &str) {
+        let mut hello = Hello::clone(&self.hello);
+        slot.clone_into(&mut hello.slot);
+        self.hello = Rc::new(hello);
+    }
+
     fn introduce(&mut self) -> Up {
         let mut hello = Box::new(Hello::clone(&self.hello));
         let held = self.row.iter_mut().map(|row| {

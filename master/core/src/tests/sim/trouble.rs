@@ -8,6 +8,7 @@ use super::{
     slave::Flaw,
     *,
 };
+use crate::event::Arranging;
 
 /// Silence of a slave that is noticed.
 const HANG: Duration = Duration::from_secs(3);
@@ -50,6 +51,7 @@ enum Kind {
     Standby,
     Deploy,
     Abort,
+    Arrange,
     Restart,
     Leave,
     Fence,
@@ -65,15 +67,15 @@ enum Kind {
 }
 
 use Kind::{
-    Abort, AgentAway, AgentBack, Candidate, CloseShard, CrashMaster, CrashMasterSoon, Deploy,
-    DiskFree, DiskFull, Double, Drop as DropMessage, EndSession, Fence, Kill, Leave, Mend, Outage,
-    OutageOver, PowerCut, Reset, Restart, Silence, Standby, Stop, StopMaster, Swap, TearJournal,
-    Terminate, Wake, WakeMaster,
+    Abort, AgentAway, AgentBack, Arrange, Candidate, CloseShard, CrashMaster, CrashMasterSoon,
+    Deploy, DiskFree, DiskFull, Double, Drop as DropMessage, EndSession, Fence, Kill, Leave, Mend,
+    Outage, OutageOver, PowerCut, Reset, Restart, Silence, Standby, Stop, StopMaster, Swap,
+    TearJournal, Terminate, Wake, WakeMaster,
 };
 
 /// What may go wrong, how often at most, and whether it needs no luck: what ends
 /// a trouble is never off.
-const KINDS: [(Kind, usize, bool); 32] = [
+const KINDS: [(Kind, usize, bool); 33] = [
     (Reset, 20, false),
     (Kind::Cut, 10, false),
     (Mend, 20, true),
@@ -94,6 +96,7 @@ const KINDS: [(Kind, usize, bool); 32] = [
     (Standby, 10, false),
     (Deploy, 12, false),
     (Abort, 6, false),
+    (Arrange, 10, false),
     (Restart, 10, false),
     (Leave, 4, false),
     (Fence, 10, false),
@@ -123,7 +126,7 @@ impl World {
         if shards > 1 && dice.one_in(4) {
             let slot = |name: &str, first, last| SlotSettings {
                 name: name.to_owned(),
-                shards: Some((first, last)),
+                shards: Some(Members::range(first, last)),
                 launches: true,
                 ..SlotSettings::default()
             };
@@ -335,6 +338,7 @@ impl World {
                 request: RequestId(2),
                 slot: None,
             }),
+            (Arrange, _) => self.arrange_something(),
             (Restart, _) => {
                 let shard = self.dice.below(self.settings.shard_count as usize);
                 self.input(Input::Restart {
@@ -408,9 +412,38 @@ impl World {
         }
     }
 
+    fn arrange_something(&mut self) {
+        let slots = self.settings.slots.len();
+        if slots < 2 {
+            return;
+        }
+        let shards = self.settings.shard_count as usize;
+        let [one, other] = [0; 2].map(|_| u32::try_from(self.dice.below(shards)).unwrap());
+        let order = match self.dice.below(10) {
+            0 => Arranging::Rebalance,
+            1 => Arranging::Hold,
+            2 => Arranging::Release,
+            3 => Arranging::Stay,
+            _ => Arranging::Move {
+                shards: Members::range(one.min(other), one.max(other)),
+                to: self.settings.slots[self.dice.below(slots)].name.clone(),
+            },
+        };
+        self.arrange(order);
+    }
+
+    fn arrange(&mut self, order: Arranging) {
+        self.note(|| format!("an operator orders {order:?}"));
+        self.input(Input::Arrange {
+            request: RequestId(6),
+            order,
+        });
+    }
+
     fn ask_deploy(&mut self, slot: usize) {
         let slot = self.settings.slots[slot].name.clone();
         let order = DeployOrder {
+            expect: None,
             slot,
             command: Some(vec!["v2".to_owned()]),
             canary: self.settings.canary,

@@ -16,6 +16,12 @@ impl World {
                 view.deploy, master.open_deploys
             ));
         }
+        if view.moves.left > 0 {
+            return Some(format!(
+                "shards are not where they are to be: {:?}",
+                view.moves
+            ));
+        }
         for shard in &view.shards {
             let id = ShardId(shard.shard);
             let serving = self.slaves.iter().find(|(_, slave)| {

@@ -28,6 +28,7 @@ impl World {
         while well_since.is_none_or(|since| self.now - since < QUIET) {
             self.start_master();
             self.everybody_gets_on();
+            self.shards_may_come_to_rest(end);
             match self.unhealed() {
                 None => well_since = well_since.or(Some(self.now)),
                 Some(why) => {
@@ -40,13 +41,24 @@ impl World {
                 && let Some(shard) = self.waits_for_a_build()
             {
                 let slots = &self.settings.slots;
-                let has = |slot: &SlotSettings| {
-                    slot.shards
-                        .is_none_or(|(first, last)| (first..=last).contains(&shard))
-                };
-                let slot = slots.iter().position(has).unwrap();
-                self.ask_deploy(slot);
+                let slot = slots.iter().position(|slot| slot.name == shard);
+                self.ask_deploy(slot.unwrap());
             }
+        }
+    }
+
+    /// An operator lets things begin again, and gives a move up that comes to nothing: a slave
+    /// may be unable to take a shard for ever.
+    fn shards_may_come_to_rest(&mut self, end: Real) {
+        let Some(master) = &self.master else {
+            return;
+        };
+        let view = master.core.view(Time::default());
+        if view.held {
+            self.arrange(Arranging::Release);
+        }
+        if view.moves.left > 0 && self.now + PATIENCE / 2 > end {
+            self.arrange(Arranging::Stay);
         }
     }
 
@@ -72,11 +84,12 @@ impl World {
         self.pass(100 * MILLI);
     }
 
-    fn waits_for_a_build(&self) -> Option<u32> {
+    /// The slot of a shard that does.
+    fn waits_for_a_build(&self) -> Option<String> {
         let view = self.master.as_ref()?.core.view(Time::default());
         let failed = view.shards.iter().find(|shard| shard.state == "failed");
         failed
             .filter(|_| view.deploys.is_empty())
-            .map(|shard| shard.shard)
+            .map(|shard| shard.slot.clone())
     }
 }
