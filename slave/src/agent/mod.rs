@@ -16,12 +16,13 @@ mod pipe;
 mod secure;
 mod status;
 pub(crate) mod table;
+mod turns;
 mod work;
 
-use std::{str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use baton_protocol::{
-    Address, DeployId, LaunchId, ProcessIdentity, Term, ToMaster, Version,
+    DeployId, LaunchId, ProcessIdentity, Term, ToMaster, Version,
     message::{Hello, Report, Role},
 };
 use tokio::time::{Instant, sleep_until};
@@ -34,6 +35,7 @@ use self::{
     link::{Introduction, Link},
     link_error::LinkError,
     link_state::{LinkEvent, Wire as _},
+    turns::Turns,
 };
 use crate::{
     error::Error,
@@ -52,6 +54,8 @@ pub(crate) struct Agent {
     process: ProcessIdentity,
     /// The highest term that orders were taken from.
     term: Term,
+    /// Which master is dialled next.
+    turns: Turns,
     heard: Instant,
     /// When checkpoints are collected next; `None`: nothing changed lately.
     line: Option<Instant>,
@@ -82,6 +86,7 @@ impl Agent {
                 source,
             })?,
             term: Term::default(),
+            turns: Turns::default(),
             heard: Instant::now(),
             line: None,
             followed_until: None,
@@ -162,7 +167,7 @@ impl Agent {
             LinkEvent::Dialled(Err(LinkError::Refused(refused))) => self.refused(&refused)?,
             LinkEvent::Dialled(Err(error)) => {
                 self.base.no_master(&error);
-                self.redial();
+                self.dialled_in_vain();
             }
             LinkEvent::Order(order) => {
                 self.heard = Instant::now();
@@ -183,8 +188,11 @@ impl Agent {
     fn introduction(&self) -> Introduction {
         let config = &self.base.context.config;
         let running = self.base.table.owns_anything();
+        let (address, deadline) = self
+            .turns
+            .master(&config.masters, config.timings.handshake);
         Introduction {
-            address: self.next_master(),
+            address,
             hello: Hello {
                 version: Version::NEWEST,
                 lowest: Version::OLDEST,
@@ -203,15 +211,8 @@ impl Agent {
             running,
             secret: config.secret.clone(),
             tls_dir: config.tls_dir.clone(),
-            deadline: config.timings.handshake,
+            deadline,
         }
-    }
-
-    /// Where a master is dialled next: each failure is the next one's turn.
-    fn next_master(&self) -> Address {
-        let masters = &self.base.context.config.masters;
-        let turn = self.base.failures as usize % masters.len();
-        masters[turn].clone()
     }
 
     /// The master proved itself: report everything.
@@ -245,10 +246,23 @@ impl Agent {
         self.base.linked(link);
     }
 
+    /// Another master has its turn: at once, if not all of them had theirs.
+    fn dialled_in_vain(&mut self) {
+        let at_once = self.turns.in_vain(&self.base.context.config.masters);
+        self.dials_again(at_once);
+    }
+
     fn redial(&mut self) {
+        self.dials_again(false);
+    }
+
+    fn dials_again(&mut self, at_once: bool) {
         self.base.table.link_lost();
         if self.followed_until.is_some() && !self.base.is_leaving() {
             self.leave(false);
+        }
+        if at_once {
+            return self.base.dials_again(Duration::ZERO);
         }
         let timings = &self.base.context.config.timings;
         let pause = timings

@@ -82,6 +82,7 @@ impl Agent {
         if !self.lease_accepted(accepted.lease_ms) {
             return;
         }
+        self.turns.accepted();
         self.base.table.set_shard_count(accepted.shard_count);
         tracing::info!(term = %self.term, shard_count = accepted.shard_count, "accepted by the master");
         self.stands_by();
@@ -143,6 +144,11 @@ impl Agent {
     /// because a master is odd.
     pub(super) fn refused(&mut self, refused: &Refused) -> Result<(), Error> {
         let detail = refused.detail.clone();
+        if refused.reason == RefusedReason::NotLeading {
+            tracing::debug!(detail, "this master does not lead");
+            self.dialled_in_vain();
+            return Ok(());
+        }
         if !self.base.table.owns_anything() {
             if !refused.reason.may_pass() {
                 return Err(Error::Refused {
@@ -158,7 +164,7 @@ impl Agent {
         }
         tracing::error!(reason = ?refused.reason, detail, "the master refused this slave; shards go on");
         self.base.failures = self.base.failures.max(16);
-        self.redial();
+        self.dialled_in_vain();
         Ok(())
     }
 

@@ -31,4 +31,5 @@ mod signals;
 mod snapshots;
 mod spans;
 mod store;
+mod turns;
 mod unfinished;
