@@ -4,7 +4,7 @@
 use std::{fmt::Display, future::Future, time::Duration};
 
 use baton_protocol::{
-    Connection, ConnectionError, DecodeError, Frame, Term, Trust, Version,
+    Connection, ConnectionError, DecodeError, Frame, PeerRole, Term, Trust, Version,
     auth::{self, NONCE, Secret},
     handshake::{ToMaster, ToSlave},
     message::{Hello, MAX_NAME, Refused, RefusedReason, Report, Welcome, agent::is_host_name},
@@ -78,8 +78,14 @@ pub(super) async fn handshake(
         post.heard(hello.slave);
         return Err(Dismissed::Refused(refused));
     }
-    // A stranger could say any number: this is believed of our own user.
-    if matches!(origin, Origin::UnixOwner(_)) && knows_later_term(&hello, context) {
+    // A stranger could say any number: this is believed of our own user, and of a
+    // certificate for slaves.
+    let is_known = match origin {
+        Origin::UnixOwner(_) => true,
+        Origin::Tls(peer) => peer.role == PeerRole::Slave,
+        Origin::Tcp | Origin::UnixStranger(_) => false,
+    };
+    if is_known && knows_later_term(&hello, context) {
         // Fails only when the driver has ended.
         let _ = context.notices.send(Notice::Forgot(hello.term)).await;
         return refuse(
