@@ -66,11 +66,12 @@ impl Driver {
         slots: Vec<Slot>,
         answer: Answer<()>,
     ) {
-        self.supervisor.take_slots(&slots);
+        let here = self.supervisor.take_slots(&slots);
         self.wish(now, answer, |request| Input::Slots {
             request,
             slots: settings,
         });
+        self.hear(now, here);
     }
 
     /// Where shards are to be, or what that would come to.

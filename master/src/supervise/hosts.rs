@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use baton_core::{event::Input, view::HostView};
+use baton_core::{
+    event::{AgentIs, Input},
+    view::HostView,
+};
 use baton_protocol::{
     SlaveId,
     message::{
@@ -105,6 +108,17 @@ impl Hosts {
             hosts.host(&name);
         }
         hosts
+    }
+
+    /// These are named by slots from now on: an operator hears if the agent of one stays
+    /// away. Gives which of their agents are here.
+    pub(super) fn name<'a>(&mut self, named: impl Iterator<Item = &'a str>) -> Vec<Input> {
+        let here = named.filter_map(|name| {
+            self.host(name).link()?;
+            let (host, is) = (name.to_owned(), AgentIs::Here);
+            Some(Input::Agent { host, is })
+        });
+        here.collect()
     }
 
     fn host(&mut self, name: &str) -> &mut Host {

@@ -108,9 +108,12 @@ impl Supervisor {
     }
 
     /// There are these slots from now on. What one is launched with that was there before
-    /// stays.
-    pub(crate) fn take_slots(&mut self, slots: &[crate::config::Slot]) {
+    /// stays. Gives what the core hears of their hosts when it knows the slots: an agent may
+    /// have been here before any slot named its host.
+    pub(crate) fn take_slots(&mut self, slots: &[crate::config::Slot]) -> Vec<Input> {
         self.launcher.take_slots(slots);
+        let named = slots.iter().filter_map(|slot| slot.host.as_deref());
+        self.hosts.name(named)
     }
 
     /// The command that a slot had before the present one.
