@@ -334,7 +334,7 @@ mod tests {
         child.expect("ip and bash")
     }
 
-    fn came(listener: &TcpListener, within: Duration) -> Option<SocketAddr> {
+    async fn came(listener: &TcpListener, within: Duration) -> Option<SocketAddr> {
         listener.set_nonblocking(true).expect("a listener");
         let until = std::time::Instant::now() + within;
         while std::time::Instant::now() < until {
@@ -344,13 +344,13 @@ mod tests {
                 stream.read_exact(&mut word).expect("a word");
                 return Some(from);
             }
-            std::thread::sleep(Duration::from_millis(5));
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         None
     }
 
-    #[test]
-    fn hosts_reach_this_machine_from_addresses_of_their_own_and_not_over_a_cut_link() {
+    #[tokio::test]
+    async fn hosts_reach_this_machine_from_addresses_of_their_own_and_not_over_a_cut_link() {
         let Some(network) = or_pass_over(Network::make(2)) else {
             return;
         };
@@ -359,17 +359,21 @@ mod tests {
             panic!("two hosts: {network:?}")
         };
         let mut first = dial(a, &listener);
-        let from = came(&listener, Duration::from_secs(20)).expect("a's call");
+        let from = came(&listener, Duration::from_secs(20))
+            .await
+            .expect("a's call");
         assert_eq!(from.ip(), a.address());
 
         // What is cut says nothing; the other host is not concerned.
         b.cut(Cut::Out).expect("a cut");
         let mut second = dial(b, &listener);
-        assert_eq!(came(&listener, Duration::from_millis(300)), None);
+        assert_eq!(came(&listener, Duration::from_millis(300)).await, None);
         assert!(!b.processes().is_empty(), "it tries on");
         b.heal().expect("healed");
         // A SYN is sent again after a second.
-        let from = came(&listener, Duration::from_secs(20)).expect("b's call");
+        let from = came(&listener, Duration::from_secs(20))
+            .await
+            .expect("b's call");
         assert_eq!(from.ip(), b.address());
 
         a.lose();

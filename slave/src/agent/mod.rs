@@ -188,9 +188,7 @@ impl Agent {
     fn introduction(&self) -> Introduction {
         let config = &self.base.context.config;
         let running = self.base.table.owns_anything();
-        let (address, deadline) = self
-            .turns
-            .master(&config.masters, config.timings.handshake);
+        let (address, deadline) = self.turns.master(&config.masters, config.timings.handshake);
         Introduction {
             address,
             hello: Hello {
