@@ -45,7 +45,7 @@ use self::{
 };
 use crate::{
     error::Error,
-    process::{Common, Listeners, Outputs},
+    process::{Common, Listeners, Outputs, we_are_on},
     runtime_dir::{Lock, agent_secret, make_dir},
     service,
 };
@@ -119,6 +119,8 @@ pub async fn run(options: Options, ready: impl FnOnce(&Ready)) -> Result<(), Err
     let mut signals = Signals::new()?;
     let here =
         ProcessIdentity::current().map_err(|error| Error::system("read /proc/self", error))?;
+    // A slave that dials by TLS is of the host that its certificate names: of this one.
+    we_are_on(options.host.parse().ok());
     let is_init = here.pid == 1;
     let on_exit = match (options.on_exit, is_init) {
         (Some(OnExit::Leave), true) => {
