@@ -255,7 +255,7 @@ impl Scrape<'_> {
                 self.view.moves.in_hand,
             ),
             (
-                "hosts_cordoned",
+                "cordoned",
                 "Hosts onto which nothing is placed",
                 u32::try_from(self.view.cordoned.len()).unwrap_or(u32::MAX),
             ),

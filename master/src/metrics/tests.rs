@@ -134,11 +134,11 @@ fn every_name_has_its_type() {
         [
             "baton_adopting",
             "baton_certificate_expires_timestamp_seconds",
+            "baton_cordoned",
             "baton_deploy_running",
             "baton_deploy_shards",
             "baton_events_per_second",
             "baton_held",
-            "baton_hosts_cordoned",
             "baton_identifies_held",
             "baton_identifies_left",
             "baton_identifies_refused_in_row",
