@@ -19,6 +19,7 @@ use crate::{
     },
     error::{Error, Result},
     fleet::{Fleet, SlotOptions, Special},
+    gap::Interval,
     hosts::Network,
     process::{Process, command},
 };
@@ -55,9 +56,9 @@ pub(super) async fn play(options: &DemoOptions, hosts: u8, say: &impl Fn(&str)) 
     operate(&fleet, options, "deploy", &arguments).await?;
     let total_ms = began.elapsed().as_secs_f64() * 1000.0;
     let after = fleet.discord.counts().await?;
-    let ended = ended(&fleet);
     let log = fleet.discord.log().await?;
     let moves = moves(&fleet, &log, since_us);
+    let ended = ended(&fleet, &slots, &moves);
     sleep(CALM).await;
 
     let lost = lose(options, &mut fleet, &network, &slots, say).await?;
@@ -144,13 +145,23 @@ async fn operate(
     Err(Error::answer(&format!("baton-master {verb}"), said.trim()))
 }
 
-fn ended(fleet: &Fleet) -> BTreeMap<String, (u64, String)> {
+/// How each slot's part of the deploy ended, by slot, and how many of its shards moved.
+fn ended(
+    fleet: &Fleet,
+    slots: &[OnHost],
+    moves: &BTreeMap<u32, Interval>,
+) -> BTreeMap<String, (u64, String)> {
     let news = fleet.news.all();
-    let ends = news.iter().filter(|event| event["type"] == "deploy_ended");
-    let ends = ends.filter_map(|event| {
-        let slot = event["slot"].as_str()?.to_owned();
-        let outcome = event["outcome"].as_str()?.to_owned();
-        Some((slot, (event["moved"].as_u64()?, outcome)))
+    let rollout = news.iter().find(|event| event["type"] == "rollout_ended");
+    let done = rollout.and_then(|event| event["done"].as_array());
+    let done = done.map_or(&[][..], Vec::as_slice);
+    let ends = slots.iter().map(|slot| {
+        let outcome = match done.iter().any(|name| *name == *slot.slot) {
+            true => "done",
+            false => "not done",
+        };
+        let moved = moves.keys().filter(|shard| slot.has(**shard)).count() as u64;
+        (slot.slot.clone(), (moved, outcome.to_owned()))
     });
     ends.collect()
 }
