@@ -2,7 +2,7 @@
 //!
 //! What dials a master that stands by is refused with the name of the one that leads, and
 //! dials the next address of its list. Who dialled is counted: a leader that reaches fewer
-//! slaves than a standby master does yields ([`lead`](crate::lead)).
+//! slaves than a standby master does yields (`lead`).
 
 use std::{
     collections::BTreeMap,

@@ -160,7 +160,7 @@ impl Authority {
     /// A certificate with a new key, as PEM: the certificate, the key.
     ///
     /// # Errors
-    /// See [`sign`](Self::sign); the operating system has no randomness.
+    /// See `sign`; the operating system has no randomness.
     pub fn issue(&self, name: &CertificateName, life: Life) -> Result<(Issued, String), String> {
         let key = KeyPair::generate().map_err(|error| error.to_string())?;
         let issued = self.sign(name, &key, life)?;
@@ -171,7 +171,7 @@ impl Authority {
     /// private key is needed.
     ///
     /// # Errors
-    /// It is none of this fleet; see [`sign`](Self::sign).
+    /// It is none of this fleet; see `sign`.
     pub fn renew(&self, before: &Facts, life: Life) -> Result<Issued, String> {
         let name = before.name.clone()?;
         if name.fleet != self.fleet {

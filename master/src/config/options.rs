@@ -28,7 +28,7 @@ pub struct Options {
     #[arg(long, env = "BATON_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Servers of a store that several masters share, in the place of the journal in data_dir:
-    /// nats://HOST[:PORT][,HOST[:PORT]...], or tls:// [default: none]
+    /// nats://HOST:PORT,..., or tls:// [default: none]
     #[arg(long, env = "BATON_STORE", value_name = "ADDRESS")]
     pub store: Option<String>,
     /// Names what is declared in the store, one name a fleet [default: baton]

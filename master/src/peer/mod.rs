@@ -1,4 +1,4 @@
-//! One connection of one slave, or of one agent ([`agents`]): a task that reads and a task that
+//! One connection of one slave, or of one agent (`agents`): a task that reads and a task that
 //! writes.
 //!
 //! ```text
