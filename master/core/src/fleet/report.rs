@@ -58,7 +58,7 @@ impl Fleet {
             Holding::Starting | Holding::Resuming | Holding::Serving if may_be_its => {
                 self.adopt(slave, held, rows, settings.drained(), out);
             }
-            Holding::Sealed if may_be_its => self.adopt_sealed(slave, held, settings, out),
+            Holding::Sealed if may_be_its => self.adopt_sealed(slave, held, rows, settings, out),
             Holding::Failed if may_be_its => self.adopt_failed(slave, held),
             Holding::Sealed if frozen || self.settles(slave, held) => {
                 let shard = &mut self.shards[id];
@@ -202,8 +202,16 @@ impl Fleet {
         }
     }
 
-    fn adopt_sealed(&mut self, slave: SlaveId, held: &Held, settings: &Settings, out: &mut Out) {
+    fn adopt_sealed(
+        &mut self,
+        slave: SlaveId,
+        held: &Held,
+        rows: &mut Vec<Entry>,
+        settings: &Settings,
+        out: &mut Out,
+    ) {
         let id = held.ticket.shard;
+        self.adopt_beginning(slave, held, rows);
         self.adopt_ticket(slave, held, ResumeAfter::Seal);
         let shard = &mut self.shards[id];
         let stands = held.ticket.state_at.max(held.ticket.highest());
@@ -217,6 +225,32 @@ impl Fleet {
             self.doubt(id, slave, held.epoch, in_doubt, settings.drained(), out);
         }
         self.ask_settled_again(slave, held, settings.drain, out);
+    }
+
+    /// A slave that was to go on after a death, and sealed another session than the one that
+    /// was known, began that one at this epoch: nothing in it was replayed, and nobody had it
+    /// before. No master was there when it did; it sealed itself, its lease being over.
+    fn adopt_beginning(&mut self, slave: SlaveId, held: &Held, rows: &mut Vec<Entry>) {
+        let id = held.ticket.shard;
+        let shard = &mut self.shards[id];
+        let Some((owner, hold)) = shard.phase.row() else {
+            return;
+        };
+        let is_known = shard
+            .ticket
+            .as_ref()
+            .is_some_and(|kept| kept.ticket.session.is_same(&held.ticket.session));
+        let is_its = (owner, shard.epoch, shard.basis) == (slave, held.epoch, Basis::Death);
+        if is_its && !is_known && held.ticket.has_session() {
+            shard.basis = Basis::Cold;
+            rows.push(Entry::Owner {
+                shard: id,
+                epoch: held.epoch,
+                owner,
+                hold,
+                basis: Basis::Cold,
+            });
+        }
     }
 
     /// A slave still has what it sealed, and the shard is another's: that one may

@@ -389,3 +389,37 @@ fn a_slave_that_was_replaced_before_the_restart_is_no_candidate() {
     assert_eq!(rig.step(), None);
     assert!(rig.all_served_by(B));
 }
+
+/// A slave was to resume after a death. No master was there when it served, and its lease was
+/// over before the next one came: what it sealed is all that is known.
+#[test]
+fn what_a_slave_sealed_by_itself_is_as_exact_as_any_seal_if_it_began_the_session() {
+    let gone_on_with = |known: Option<&str>| {
+        let mut journal = recovered(&[(0, 7, A, Hold::Reserved)], &[A]);
+        journal.shards.get_mut(&ShardId(0)).unwrap().basis = Basis::Death;
+        if let Some(of) = known {
+            let row = crate::event::RecoveredTicket {
+                epoch: Epoch(6),
+                after: ResumeAfter::Death,
+                ticket: Ticket {
+                    session: session(of),
+                    ..ticket(0, 55)
+                },
+                age: SECOND,
+            };
+            journal.tickets.insert(ShardId(0), row);
+        }
+        let mut rig = Rig::restarted(settings(1), journal);
+        let sealed = report(vec![held(0, 7, Holding::Sealed)]);
+        let mut actions = rig.join_with(A, Role::Relaunch, sealed);
+        actions.extend(rig.wait(SECOND));
+        let given = orders(&actions);
+        given.into_iter().find(|order| order.contains("Resume"))
+    };
+    let exact = Some("a Resume 0@8 after Seal from 100".to_owned());
+    assert_eq!(gone_on_with(None), exact);
+    assert_eq!(gone_on_with(Some("the one before")), exact);
+    // The same session was replayed to it, and nobody knows how far it was.
+    let unknown = Some("a Resume 0@8 after Death from 100".to_owned());
+    assert_eq!(gone_on_with(Some("session of 0")), unknown);
+}

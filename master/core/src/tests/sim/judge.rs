@@ -61,10 +61,7 @@ impl World {
     /// A journal that was lost takes the knowledge along of who went on from what:
     /// then too much is marked rather than too little.
     fn is_marked_sparingly(&self) -> bool {
-        // Where a lease is over while the master is replaced, the next master may wait for
-        // slaves that cannot have had the shard, and takes what it resumes after their death
-        // for theirs (seed 2747, before this line): needless, and safe.
-        !self.judge.torn && self.judge.lapsed == 0
+        !self.judge.torn
     }
 
     pub(super) fn is_fair(&self) -> bool {
