@@ -273,16 +273,18 @@ fn every_id_is_said_by_somebody_in_its_direction_and_by_nobody_else() {
         let frame = frame(id, b"\x80");
         let by_slaves = known(ToMaster::from_frame(frame.clone()).map(drop))
             || known(handshake::ToMaster::from_frame(frame.clone()).map(drop))
-            || known(go::ToMaster::from_frame(frame.clone()).map(drop));
+            || known(go::ToMaster::from_frame(frame.clone()).map(drop))
+            || known(agent::FromAgent::from_frame(frame.clone()).map(drop));
         let listed = event::OF_SLAVES.contains(&id) || id == event::SHARD_STOPPED;
         assert_eq!(by_slaves, listed, "id {id} to a master");
         let by_masters = known(ToSlave::from_frame(frame.clone()).map(drop))
             || known(handshake::ToSlave::from_frame(frame.clone()).map(drop))
-            || known(go::ToSlave::from_frame(frame).map(drop));
+            || known(go::ToSlave::from_frame(frame.clone()).map(drop))
+            || known(agent::ToAgent::from_frame(frame).map(drop));
         assert_eq!(
             by_masters,
             event::OF_MASTERS.contains(&id),
-            "id {id} to a slave"
+            "id {id} to a slave or an agent"
         );
     }
 }

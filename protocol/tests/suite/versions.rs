@@ -9,6 +9,7 @@ use baton_protocol::{
     message::{
         self, Accepted, CopyState, Dial, Dialled, Hello, Pong, Proof, Refused, RefusedReason,
         Report, Role, Welcome,
+        agent::{FromAgent, ToAgent},
     },
 };
 use bytes::{Bytes, BytesMut};
@@ -188,15 +189,22 @@ fn every_version_has_its_line() {
 #[test]
 fn a_message_of_ours_without_any_field_is_all_defaults() {
     for id in 11..100 {
-        for (name, answer) in [
-            (
-                "master",
-                ToMaster::from_frame(of_body(id, b"\x80")).map(drop),
-            ),
-            ("slave", ToSlave::from_frame(of_body(id, b"\x80")).map(drop)),
+        let frame = of_body(id, b"\x80");
+        for answers in [
+            [
+                ToMaster::from_frame(frame.clone()).map(drop),
+                FromAgent::from_frame(frame.clone()).map(drop),
+            ],
+            [
+                ToSlave::from_frame(frame.clone()).map(drop),
+                ToAgent::from_frame(frame.clone()).map(drop),
+            ],
         ] {
-            let known = matches!(answer, Ok(()) | Err(DecodeError::UnknownId { .. }));
-            assert!(known, "id {id} at the {name}: {answer:?}");
+            let read = answers.iter().any(Result::is_ok);
+            let nobodys = answers
+                .iter()
+                .all(|answer| matches!(answer, Err(DecodeError::UnknownId { .. })));
+            assert!(read || nobodys, "id {id}: {answers:?}");
         }
     }
     // So has what is inside of them.
@@ -209,7 +217,7 @@ fn a_message_of_ours_without_any_field_is_all_defaults() {
 
 #[test]
 fn ids_that_nobody_says_are_named_as_such_and_state_is_routed_whatever_its_id() {
-    for id in (42..100).chain([0, 18, 19]) {
+    for id in (42..60).chain(75..100).chain([0, 18, 19]) {
         for body in [&b""[..], b"\x80", b"\xc1"] {
             let master = ToMaster::from_frame(of_body(id, body));
             assert!(matches!(master, Err(DecodeError::UnknownId { id: named }) if named == id));
