@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use baton_protocol::message::agent::is_host_name;
+use baton_protocol::HostName;
 use clap::Args;
 
 use super::{logging, say};
@@ -95,7 +95,7 @@ pub(super) async fn run(arguments: AgentArguments) -> Result<u8, Error> {
 }
 
 fn host(text: &str) -> Result<String, String> {
-    match is_host_name(text) {
+    match text.parse::<HostName>().is_ok() {
         true => Ok(text.to_owned()),
         false => Err(
             "the name of a host has 1 to 63 of the characters a-z, 0-9, `.` and `-`, and begins with \

@@ -42,6 +42,7 @@ use self::{
     lease::leases,
 };
 use baton_core::event::{Beside, DeployOrder};
+use baton_protocol::{HostName, host_name::MAX_HOST_NAME};
 
 use crate::{certs::Held, error::Error};
 
@@ -54,17 +55,6 @@ const MAX_NAME: usize = 64;
 fn is_name(name: &str) -> bool {
     let length = name.chars().count();
     (1..=MAX_NAME).contains(&length) && !name.chars().any(char::is_control)
-}
-
-/// A longer name of a host is refused.
-const MAX_HOST: usize = 63;
-
-fn is_host(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    let is_first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    name.len() <= MAX_HOST
-        && bytes.next().is_some_and(is_first)
-        && bytes.all(|byte| is_first(byte) || byte == b'-' || byte == b'.')
 }
 
 /// The configuration, checked.
@@ -234,7 +224,10 @@ impl Config {
             let name = kernel.nodename().to_string_lossy().to_ascii_lowercase();
             let good =
                 |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-            name.chars().filter(|c| good(*c)).take(MAX_HOST).collect()
+            name.chars()
+                .filter(|c| good(*c))
+                .take(MAX_HOST_NAME)
+                .collect()
         };
         self.host.clone().unwrap_or_else(own)
     }
@@ -344,9 +337,13 @@ impl Config {
                 ),
             );
         }
-        if let Some(host) = options.host.as_deref().filter(|host| !is_host(host)) {
+        if let Some(host) = options
+            .host
+            .as_deref()
+            .filter(|host| host.parse::<HostName>().is_err())
+        {
             found.add("host", format!(
-                "host: `{host}` is no name of a host: give up to {MAX_HOST} of a-z, 0-9, `-` and `.`, \
+                "host: `{host}` is no name of a host: give up to {MAX_HOST_NAME} of a-z, 0-9, `-` and `.`, \
                  a letter or digit first"
             ));
         }

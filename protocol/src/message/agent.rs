@@ -181,22 +181,6 @@ impl FromAgent {
     }
 }
 
-/// Whether this is the name of a host: a letter or a digit, and then at most 62 letters, digits,
-/// dots and hyphens, all in lower case.
-#[must_use]
-pub fn is_host_name(name: &str) -> bool {
-    let letter = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let bytes = name.as_bytes();
-    bytes.len() <= MAX_HOST
-        && bytes.first().is_some_and(letter)
-        && bytes
-            .iter()
-            .all(|byte| letter(byte) || matches!(byte, b'.' | b'-'))
-}
-
-/// The name of a host has at most this many bytes.
-pub const MAX_HOST: usize = 63;
-
 /// Id 60, agent → master: the first frame of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -209,7 +193,7 @@ pub struct AgentHello {
     pub term: Term,
     /// This run of the agent.
     pub agent: AgentId,
-    /// The name of its host ([`is_host_name`]).
+    /// The name of its host ([`HostName`](crate::HostName)).
     pub host: String,
     /// Its own process.
     pub process: ProcessIdentity,

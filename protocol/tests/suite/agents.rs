@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use baton_protocol::{
-    AgentId, DecodeError, DeployId, Frame, LaunchId, ProcessIdentity, SlaveId, Term, ToMaster,
-    ToSlave, Trust, Version,
+    AgentId, DecodeError, DeployId, Frame, HostName, LaunchId, ProcessIdentity, SlaveId, Term,
+    ToMaster, ToSlave, Trust, Version,
+    host_name::MAX_HOST_NAME,
     message::{
         Ping, Proof, Refused, RefusedReason, Role, Welcome,
         agent::{
-            AgentAccepted, AgentHello, AgentReport, Ended, FromAgent, Launch, Launched, MAX_HOST,
-            OfLaunch, OfSlave, Sight, ToAgent, Watch, Watched, is_host_name,
+            AgentAccepted, AgentHello, AgentReport, Ended, FromAgent, Launch, Launched, OfLaunch,
+            OfSlave, Sight, ToAgent, Watch, Watched,
         },
     },
 };
@@ -129,7 +130,7 @@ fn every_message_of_an_agent_survives_the_wire() {
 
 #[test]
 fn a_hello_of_the_longest_name_is_short_enough_for_a_stranger() {
-    let frame = FromAgent::Hello(Box::new(hello(&"a".repeat(MAX_HOST)))).to_frame();
+    let frame = FromAgent::Hello(Box::new(hello(&"a".repeat(MAX_HOST_NAME)))).to_frame();
     assert!(frame.body.len() <= Trust::Stranger.limit(frame.id));
 }
 
@@ -189,8 +190,8 @@ fn what_an_agent_says_is_made_readable_and_cut() {
 
 #[test]
 fn a_host_has_a_name_of_few_letters() {
-    for good in ["a", "host-1", "h2.example.org", &"a".repeat(MAX_HOST)] {
-        assert!(is_host_name(good), "{good}");
+    for good in ["a", "host-1", "h2.example.org", &"a".repeat(MAX_HOST_NAME)] {
+        assert!(good.parse::<HostName>().is_ok(), "{good}");
     }
     for bad in [
         "",
@@ -200,8 +201,8 @@ fn a_host_has_a_name_of_few_letters() {
         "a b",
         "a/b",
         "é",
-        &"a".repeat(MAX_HOST + 1),
+        &"a".repeat(MAX_HOST_NAME + 1),
     ] {
-        assert!(!is_host_name(bad), "{bad}");
+        assert!(bad.parse::<HostName>().is_err(), "{bad}");
     }
 }
