@@ -26,7 +26,8 @@ impl Succession<'_> {
         for slot in slots {
             match self.fleet.slots.named(&slot.name) {
                 Some(_) => {}
-                None => self.add_slot(slot),
+                // Whether the agent of its host is here is said next.
+                None => self.fleet.slots.add(Slot::new(slot)),
             }
         }
         for (slot, members) in self.fleet.configured(slots, self.settings.shard_count) {
@@ -44,18 +45,6 @@ impl Succession<'_> {
         self.fleet.save_arrangement(self.out);
         self.out.touch_all(&self.fleet.slots.ids());
         true
-    }
-
-    fn add_slot(&mut self, settings: &SlotSettings) {
-        let mut made = Slot::new(settings);
-        // The agent of its host is known by the other slots there.
-        let is_here = self
-            .fleet
-            .slots
-            .iter()
-            .any(|(_, other)| other.host == made.host && !other.agent_away);
-        made.agent_away &= !is_here;
-        self.fleet.slots.add(made);
     }
 
     /// Why it cannot be.

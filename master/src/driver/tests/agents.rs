@@ -1,6 +1,6 @@
 //! Agents of other hosts: whose word counts for whom.
 
-use baton_core::{event::Evidence, view::View};
+use baton_core::{Members, event::Evidence, settings::SlotSettings, view::View};
 use baton_protocol::{
     AgentId, Connection, LaunchId,
     message::{
@@ -15,6 +15,7 @@ use tokio::io::duplex;
 
 use super::{rig::Slave, *};
 use crate::{
+    config::Slot,
     doors::Places,
     peer::{Origin, serve},
 };
@@ -316,4 +317,37 @@ async fn a_host_on_which_nothing_depends_is_forgotten_with_its_agent() {
     drop(west);
     rig.until(|view| view.hosts.len() == 1).await;
     assert_eq!(rig.look().await.hosts[0].host, "east", "a slot names it");
+}
+
+#[tokio::test]
+async fn a_slot_that_is_added_for_a_host_whose_agent_is_here_is_filled() {
+    let rig = elsewhere(Some("bot"));
+    let mut west = Agent::joins(&rig, "west", 1, &[]).await;
+    let parts = [("main", "east", 0), ("rest", "west", 1)];
+    let settings = parts.map(|(name, host, shard)| SlotSettings {
+        name: name.to_owned(),
+        shards: Some(Members::range(shard, shard)),
+        launches: true,
+        host: Some(host.to_owned()),
+        lease: None,
+    });
+    let slots = parts.map(|(name, host, _)| Slot {
+        name: name.to_owned(),
+        command: Some(vec!["bot".to_owned()]),
+        shards: None,
+        host: Some(host.to_owned()),
+        lease: None,
+        env: BTreeMap::new(),
+        log: None,
+        listen: None,
+    });
+    let (answer, answered) = oneshot::channel();
+    let notice = Notice::Slots {
+        settings: settings.to_vec(),
+        slots: slots.to_vec(),
+        answer,
+    };
+    rig.notices.send(notice).await.unwrap();
+    assert_eq!(timeout(LONG, answered).await.unwrap().unwrap(), Ok(()));
+    west.is_to_launch().await;
 }
