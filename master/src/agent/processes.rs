@@ -29,7 +29,7 @@ use crate::{
     clock::millis,
     process::{
         Child, Common, Output, Outputs, Plan, UNHEARD, Watch, WatchError, group_of,
-        keep_these_small, kill_group, lived,
+        keep_these_small, lived,
     },
 };
 
@@ -302,7 +302,7 @@ impl Processes {
         }
     }
 
-    fn started(&mut self, launch: LaunchId, pid: u32, mut child: Child) -> FromAgent {
+    fn started(&mut self, launch: LaunchId, pid: u32, child: Child) -> FromAgent {
         // It has not been waited for, so its pid is its own.
         let process = ProcessIdentity::of(pid).unwrap_or_else(|_| ProcessIdentity {
             pid,
@@ -318,17 +318,7 @@ impl Processes {
         let events = self.events.clone();
         let of_child = process.clone();
         tokio::spawn(async move {
-            let asked = tokio::select! {
-                ended = child.wait() => Err(ended),
-                Ok(()) = killed => Ok(()),
-            };
-            let (ending, last_lines) = match asked {
-                Err(ended) => ended,
-                Ok(()) => {
-                    kill_group(&child);
-                    child.wait().await
-                }
-            };
+            let (ending, last_lines) = child.ends(killed).await;
             let ended = Event::Ended(launch, ending, lived(&of_child), last_lines);
             // Fails only when the agent has ended.
             let _ = events.send(ended).await;

@@ -20,7 +20,7 @@ use baton_protocol::{
     tls::TLS_DIR_VARIABLE,
 };
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use tokio::process::Command;
+use tokio::{process::Command, sync::oneshot};
 use tracing::warn;
 
 use super::{
@@ -330,6 +330,35 @@ impl Child {
         };
         (ending, last_lines)
     }
+
+    /// The same, and where `killed` is told, the process and its group are killed first.
+    pub async fn ends(mut self, killed: oneshot::Receiver<()>) -> (EndedBy, Vec<String>) {
+        let asked = tokio::select! {
+            ended = self.wait() => Err(ended),
+            Ok(()) = killed => Ok(()),
+        };
+        match asked {
+            Err(ended) => ended,
+            Ok(()) => {
+                self.kill_group();
+                self.wait().await
+            }
+        }
+    }
+
+    /// Kills the process and everything in its group. Its pid is its own until it is waited
+    /// for, so no other process can be meant.
+    fn kill_group(&self) {
+        let leader = self
+            .process
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(rustix::process::Pid::from_raw);
+        if let Some(leader) = leader {
+            // It may have ended by itself.
+            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        }
+    }
 }
 
 fn ending(status: ExitStatus) -> EndedBy {
@@ -353,18 +382,4 @@ pub fn group_of(pid: u32) -> Option<u32> {
 #[must_use]
 pub fn is_of_launch(pid: u32, leader: u32) -> bool {
     pid == leader || group_of(pid) == Some(leader)
-}
-
-/// Kills a launched process and everything in its group. Its pid is its own
-/// until it is waited for, so no other process can be meant.
-pub fn kill_group(child: &Child) {
-    let leader = child
-        .process
-        .id()
-        .and_then(|pid| i32::try_from(pid).ok())
-        .and_then(rustix::process::Pid::from_raw);
-    if let Some(leader) = leader {
-        // It may have ended by itself.
-        let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
-    }
 }

@@ -17,7 +17,7 @@ mod watch;
 pub(crate) use self::hidden::tests::hide;
 pub use self::{
     here::{own_host, we_are_on},
-    launch::{Child, Common, Plan, group_of, is_of_launch, kill_group, variable},
+    launch::{Child, Common, Plan, group_of, is_of_launch, variable},
     launcher::Launcher,
     named::{Dialled, may_be},
     output::{Output, Outputs, UNHEARD},

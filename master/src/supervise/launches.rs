@@ -23,7 +23,7 @@ use tracing::{info, warn};
 
 use crate::{
     notice::Notice,
-    process::{Child, is_of_launch, kill_group},
+    process::{Child, is_of_launch},
 };
 
 /// Process groups of deploys that are remembered.
@@ -204,7 +204,7 @@ impl Launches {
         &mut self,
         slot: &str,
         pid: u32,
-        mut child: Child,
+        child: Child,
         starting: &Starting,
         notices: &mpsc::Sender<Notice>,
     ) {
@@ -220,17 +220,7 @@ impl Launches {
         let notices = notices.clone();
         let (kill, killed) = oneshot::channel();
         tokio::spawn(async move {
-            let asked = tokio::select! {
-                ended = child.wait() => Err(ended),
-                Ok(()) = killed => Ok(()),
-            };
-            let (ending, last_lines) = match asked {
-                Err(ended) => ended,
-                Ok(()) => {
-                    kill_group(&child);
-                    child.wait().await
-                }
-            };
+            let (ending, last_lines) = child.ends(killed).await;
             let exited = Notice::Exited {
                 pid,
                 ending,
