@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use baton_protocol::{
-    ConnectionError, ToSlave,
+    ConnectionError, Frame, ToSlave,
     connection::Sender,
     message::agent::ToAgent,
     state::{MAX_UNACKNOWLEDGED, StateHeader},
@@ -191,19 +191,45 @@ impl Outbox {
             let Some(message) = message else { break };
             let frame = message.to_frame();
             crash::before(&message);
-            // Losing this send is harmless: nothing is sent after a cut.
-            tokio::select! {
-                () = self.cut.cancelled() => return Ok(()),
-                sent = timeout(STUCK, sender.send(&frame)) => match sent {
-                    Ok(sent) => sent?,
-                    Err(_) => return Err(ConnectionError::Blocked { after: STUCK }),
-                },
+            if !send(&mut sender, &frame, &self.cut).await? {
+                return Ok(());
             }
             crash::after(&message);
         }
-        sender.close().await?;
-        // The reader notices when the peer has closed too.
-        let _ = timeout(farewell, self.cut.cancelled()).await;
-        Ok(())
+        close(sender, &self.cut, farewell).await
     }
+}
+
+/// Sends a frame, unless the link is cut. Losing it is harmless then: nothing is sent after a
+/// cut. `false`: it is cut.
+///
+/// # Errors
+/// The connection failed, or took no whole frame for [`STUCK`].
+pub(crate) async fn send(
+    sender: &mut Sender,
+    frame: &Frame,
+    cut: &CancellationToken,
+) -> Result<bool, ConnectionError> {
+    tokio::select! {
+        () = cut.cancelled() => Ok(false),
+        sent = timeout(STUCK, sender.send(frame)) => match sent {
+            Ok(sent) => sent.map(|()| true),
+            Err(_) => Err(ConnectionError::Blocked { after: STUCK }),
+        },
+    }
+}
+
+/// Closes a connection, and lets the peer read for `farewell`.
+///
+/// # Errors
+/// The connection failed.
+pub(crate) async fn close(
+    mut sender: Sender,
+    cut: &CancellationToken,
+    farewell: Duration,
+) -> Result<(), ConnectionError> {
+    sender.close().await?;
+    // The reader notices when the peer has closed too.
+    let _ = timeout(farewell, cut.cancelled()).await;
+    Ok(())
 }

@@ -8,19 +8,16 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use baton_protocol::{
-    Connection, ConnectionError, DecodeError, Frame, Trust, Version,
+    Connection, ConnectionError, DecodeError, Frame, HostName, Trust, Version,
     auth::{self, NONCE, Secret},
     connection::{Receiver, Sender},
     message::{
         Ping, Refused, RefusedReason, Welcome,
-        agent::{AgentAccepted, AgentHello, AgentReport, FromAgent, ToAgent, is_host_name},
+        agent::{AgentAccepted, AgentHello, AgentReport, FromAgent, ToAgent},
     },
 };
 use futures_util::FutureExt;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval_at, timeout},
-};
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
@@ -32,12 +29,12 @@ use super::{
     handshake::{
         CLOSED, Dismissed, HELLO_DEADLINE, REPORT_DEADLINE, of_fleet, out_of_place, refuse, within,
     },
-    pings::Pings,
+    hearing::{Heard, Hearing},
 };
 use crate::{
     clock::millis,
     doors::Place,
-    link::{AgentLink, LinkId, STUCK},
+    link::{self, AgentLink, LinkId},
     notice::{AgentJoining, AgentNotice, Notice},
 };
 
@@ -178,7 +175,7 @@ fn check(hello: &AgentHello, context: &Context) -> Result<Version, Dismissed> {
             ),
         );
     };
-    if !is_host_name(&hello.host) {
+    if hello.host.parse::<HostName>().is_err() {
         return refuse(
             RefusedReason::Other,
             format!(
@@ -212,25 +209,24 @@ fn said(frame: Frame) -> Result<FromAgent, Dismissed> {
 /// Reads until the connection ends, is cut, or is silent.
 async fn read(
     context: &Context,
-    mut receiver: Receiver,
+    receiver: Receiver,
     link: LinkId,
     host: &Arc<str>,
     outbox: &mpsc::WeakSender<ToAgent>,
     cut: &CancellationToken,
 ) {
-    let mut pings = Pings::new(context.ping, context.hang, Instant::now());
-    let mut tick = interval_at(Instant::now() + context.ping, context.ping);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut hearing = Hearing::new(context, receiver, cut);
     loop {
-        let frame = tokio::select! {
-            () = cut.cancelled() => return,
-            () = context.closing.cancelled() => return,
-            frame = receiver.recv() => frame,
-            now = tick.tick() => {
-                let ping = pings.tick(now.max(Instant::now()));
+        let frame = match hearing.next().await {
+            Heard::Over => return,
+            Heard::Frame(frame) => frame,
+            Heard::Due(ping) => {
                 if let Some(outbox) = outbox.upgrade() {
                     // A full queue is the writer's to notice.
-                    let _ = outbox.try_send(ToAgent::Ping(Ping { number: ping.number, heard: 0 }));
+                    let _ = outbox.try_send(ToAgent::Ping(Ping {
+                        number: ping.number,
+                        heard: 0,
+                    }));
                 }
                 if ping.silent {
                     return warn!(hang = ?context.hang, "the agent answers no ping; connection dropped");
@@ -254,7 +250,7 @@ async fn read(
         };
         if let FromAgent::Pong(pong) = &message {
             // Not in the times of slaves' links.
-            let _ = pings.pong(pong.number, Instant::now());
+            let _ = hearing.pings.pong(pong.number, Instant::now());
         }
         let said = AgentNotice::Said {
             host: Arc::clone(host),
@@ -276,29 +272,19 @@ async fn write(
 ) {
     // Also where it panics.
     let _cut = cut.clone().drop_guard();
-    loop {
-        let message = tokio::select! {
-            biased;
-            () = cut.cancelled() => return,
-            message = queue.recv() => message,
-        };
-        let Some(message) = message else { break };
-        let frame = message.to_frame();
-        let sent = tokio::select! {
-            () = cut.cancelled() => return,
-            sent = timeout(STUCK, sender.send(&frame)) => sent,
-        };
-        match sent {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return debug!(%error, "connection lost while writing"),
-            Err(_) => {
-                context.counters.stuck.add();
-                return warn!(after = ?STUCK, "the agent takes nothing; connection dropped");
+    let written = async {
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = cut.cancelled() => return Ok(()),
+                message = queue.recv() => message,
+            };
+            let Some(message) = message else { break };
+            if !link::send(&mut sender, &message.to_frame(), &cut).await? {
+                return Ok(());
             }
         }
-    }
-    if sender.close().await.is_ok() {
-        // The reader notices when the agent has closed too.
-        let _ = timeout(FAREWELL, cut.cancelled()).await;
-    }
+        link::close(sender, &cut, FAREWELL).await
+    };
+    super::written(&context, "the agent", written.await);
 }

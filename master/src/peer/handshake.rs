@@ -4,10 +4,10 @@
 use std::{fmt::Display, future::Future, time::Duration};
 
 use baton_protocol::{
-    Connection, ConnectionError, DecodeError, Frame, PeerRole, Term, Trust, Version,
+    Connection, ConnectionError, DecodeError, Frame, HostName, PeerRole, Term, Trust, Version,
     auth::{self, NONCE, Secret},
     handshake::{ToMaster, ToSlave},
-    message::{Hello, MAX_NAME, Refused, RefusedReason, Report, Welcome, agent::is_host_name},
+    message::{Hello, MAX_NAME, Refused, RefusedReason, Report, Welcome},
 };
 use tokio::time::timeout;
 use tracing::warn;
@@ -229,7 +229,7 @@ fn check(hello: &Hello, context: &Context) -> Result<Version, Dismissed> {
             format!("a nonce has {NONCE} bytes, not {}", hello.nonce.len()),
         );
     }
-    if !hello.host.is_empty() && !is_host_name(&hello.host) {
+    if !hello.host.is_empty() && hello.host.parse::<HostName>().is_err() {
         return refuse(
             RefusedReason::Other,
             format!("{:?} is no name of a host", hello.host),

@@ -15,6 +15,7 @@ mod agents;
 mod certified;
 mod context;
 mod handshake;
+mod hearing;
 mod pings;
 #[cfg(test)]
 mod rig;
@@ -32,7 +33,7 @@ use futures_util::FutureExt;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval_at, timeout},
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, info_span, warn};
@@ -40,7 +41,10 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 pub use self::context::{Context, Hushes, MAX_JOINED, MAX_STRANGERS, Origin, Strangers};
 #[cfg(test)]
 pub(crate) use self::rig::hello as hello_for_test;
-use self::{handshake::Dismissed, pings::Pings};
+use self::{
+    handshake::Dismissed,
+    hearing::{Heard, Hearing},
+};
 use crate::{
     doors::Place,
     link::{Link, LinkId, Outbox},
@@ -167,29 +171,33 @@ async fn dismiss(
 /// Reads until the connection ends or is cut.
 async fn read(
     context: &Context,
-    mut receiver: Receiver,
+    receiver: Receiver,
     link: LinkId,
     slave: SlaveId,
     outbox: &mpsc::WeakSender<ToSlave>,
     cut: &CancellationToken,
 ) {
-    let mut pings = Pings::new(context.ping, context.hang, Instant::now());
-    let mut tick = interval_at(Instant::now() + context.ping, context.ping);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut hearing = Hearing::new(context, receiver, cut);
     loop {
-        let frame = tokio::select! {
-            () = cut.cancelled() => return,
-            () = context.closing.cancelled() => return,
-            frame = receiver.recv() => frame,
-            now = tick.tick() => {
-                let ping = pings.tick(now.max(Instant::now()));
+        let frame = match hearing.next().await {
+            Heard::Over => return,
+            Heard::Frame(frame) => frame,
+            Heard::Due(ping) => {
                 if let Some(outbox) = outbox.upgrade() {
                     // A full outbox is the writer's to notice.
-                    let _ = outbox.try_send(ToSlave::Ping(Ping { number: ping.number, heard: 0 }));
+                    let _ = outbox.try_send(ToSlave::Ping(Ping {
+                        number: ping.number,
+                        heard: 0,
+                    }));
                 }
                 if ping.silent {
                     warn!(hang = ?context.hang, "slave answers no ping");
-                    if context.notices.send(Notice::Silent { link, slave }).await.is_err() {
+                    if context
+                        .notices
+                        .send(Notice::Silent { link, slave })
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                 }
@@ -208,7 +216,7 @@ async fn read(
             Err(error) => return garbage(context, &error),
         };
         if let ToMaster::Pong(pong) = &message
-            && let Some(after) = pings.pong(pong.number, Instant::now())
+            && let Some(after) = hearing.pings.pong(pong.number, Instant::now())
         {
             context.metrics.answered(after);
         }
@@ -248,11 +256,16 @@ fn garbage(context: &Context, detail: &dyn std::fmt::Display) {
 async fn write(context: Arc<Context>, outbox: Outbox, sender: Sender) {
     // Also where it panics.
     let _cut = outbox.cut.clone().drop_guard();
-    match outbox.write(sender, FAREWELL).await {
+    written(&context, "slave", outbox.write(sender, FAREWELL).await);
+}
+
+/// How the writing to a peer ended.
+fn written(context: &Context, whom: &str, ended: Result<(), ConnectionError>) {
+    match ended {
         Ok(()) => {}
         Err(ConnectionError::Blocked { after }) => {
             context.counters.stuck.add();
-            warn!(?after, "slave takes nothing; connection dropped");
+            warn!(?after, "{whom} takes nothing; connection dropped");
         }
         Err(error) => debug!(%error, "connection lost while writing"),
     }
