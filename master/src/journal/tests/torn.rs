@@ -1,5 +1,5 @@
-//! What is left of a journal when its files end anywhere, and when the disk takes
-//! nothing; and how long its log grows. `BATON_SEED=7` replays one seed,
+//! What is left of a journal when its files end anywhere, when its rows say what cannot be,
+//! and when the disk takes nothing; and how long its log grows. `BATON_SEED=7` replays one seed,
 //! `BATON_SEEDS=1000` tries more.
 
 use rand::{Rng, RngExt, SeedableRng};
@@ -331,4 +331,44 @@ fn append_garbage(dir: &Path, name: &str, random: &mut ChaCha8Rng) {
         .append(true)
         .open(dir.join(name));
     file.unwrap().write_all(&garbage).unwrap();
+}
+
+#[tokio::test]
+async fn rows_of_an_epoch_that_no_master_gave_are_forgotten_and_slaves_are_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path(), BTreeMap::new()).unwrap().journal;
+    let entries = vec![
+        owner(0, 1, Hold::Owned),
+        owner(1, 7, Hold::Owned),
+        Entry::Work {
+            epoch: Epoch(3),
+            owner: SlaveId(5),
+        },
+        Entry::Slave(Box::new(hello(5))),
+    ];
+    journal.save(entries, Durability::Now).await.unwrap();
+    journal.close().await;
+    // What a master before this one believed of a slave.
+    let file = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
+    change(&file, "owner.1", "'$.epoch', 9223372036854775807");
+    change(&file, "work", "'$.epoch', 0");
+    drop(file);
+
+    let opened = open(dir.path(), BTreeMap::new()).unwrap();
+    let recovered = opened.recovered;
+    assert_eq!(recovered.journal, JournalState::Lost);
+    assert_eq!(
+        recovered.shards.keys().collect::<Vec<_>>(),
+        [&ShardId(0)],
+        "the other one is asked for"
+    );
+    assert_eq!(recovered.work, None);
+    assert!(recovered.floor > Epoch(7) && recovered.floor < Epoch::LAST);
+    // What its owner reports can be saved again.
+    let entries = vec![owner(1, 7, Hold::Owned), Entry::Whole];
+    opened.journal.save(entries, Durability::Now).await.unwrap();
+    opened.journal.close().await;
+    let recovered = open(dir.path(), BTreeMap::new()).unwrap().recovered;
+    assert_eq!(recovered.journal, JournalState::Intact);
+    assert_eq!(recovered.shards[&ShardId(1)].epoch, Epoch(7));
 }
