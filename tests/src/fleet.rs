@@ -396,11 +396,11 @@ impl Fleet {
     /// Either side does not answer.
     pub async fn state_mismatches(&self, build: &str, per_shard: usize) -> Result<Vec<String>> {
         let shards = 0..self.options.discord.shards;
-        let place = self.folder.join(format!("run/inspect-{build}"));
-        self.state_mismatches_at(place, shards, per_shard).await
+        self.state_mismatches_of(shards, build, per_shard).await
     }
 
-    /// The same of one slot of several: `build` is that of its slave, `-`, and its name.
+    /// The same of these shards. A slave of one slot of several is at its build, `-`, and the
+    /// name of the slot.
     ///
     /// # Errors
     /// Either side does not answer.
@@ -410,17 +410,7 @@ impl Fleet {
         build: &str,
         per_shard: usize,
     ) -> Result<Vec<String>> {
-        let place = self.folder.join(format!("run/inspect-{build}"));
-        self.state_mismatches_at(place, shards, per_shard).await
-    }
-
-    async fn state_mismatches_at(
-        &self,
-        place: PathBuf,
-        shards: impl IntoIterator<Item = u32>,
-        per_shard: usize,
-    ) -> Result<Vec<String>> {
-        let slave = Endpoint::Unix(place);
+        let slave = Endpoint::Unix(self.folder.join(format!("run/inspect-{build}")));
         let mut wrong = Vec::new();
         for shard in shards {
             let guilds = self.discord.guilds(shard).await?;

@@ -54,17 +54,21 @@ pub struct Verdict {
     pub outcome: String,
 }
 
-/// A verdict as one JSON object, with `ok` if nothing is wrong.
-pub(crate) fn one_line(verdict: &impl Serialize, faults: &[String]) -> String {
-    let mut value = serde_json::to_value(verdict).unwrap_or(Value::Null);
-    value["ok"] = json!(faults.is_empty());
-    value.to_string()
+/// What a run of the demo was worth.
+pub trait Judged: Serialize {
+    /// What is wrong with the run, for a person; empty if nothing is.
+    fn faults(&self) -> Vec<String>;
+
+    /// One JSON object on one line, with `ok` if nothing is wrong.
+    fn to_json(&self) -> String {
+        let mut value = serde_json::to_value(self).unwrap_or(Value::Null);
+        value["ok"] = json!(self.faults().is_empty());
+        value.to_string()
+    }
 }
 
-impl Verdict {
-    /// What is wrong with the run, for a person; empty if nothing is.
-    #[must_use]
-    pub fn faults(&self) -> Vec<String> {
+impl Judged for Verdict {
+    fn faults(&self) -> Vec<String> {
         let exactness = &self.exactness;
         let counts = [
             (exactness.lost, "lost"),
@@ -94,13 +98,9 @@ impl Verdict {
         }
         faults
     }
+}
 
-    /// One JSON object on one line.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        one_line(self, &self.faults())
-    }
-
+impl Verdict {
     /// A table, in colour or not.
     ///
     /// # Errors

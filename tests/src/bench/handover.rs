@@ -8,6 +8,7 @@ use super::{floor::Floor, median, place::Place};
 use crate::{
     demo::{DemoOptions, Measured, measure as demo},
     gap::Spread,
+    verdict::Judged,
     watch::{Cpu, Memory},
 };
 

@@ -20,6 +20,7 @@ use crate::{
     http::Endpoint,
     process::{Process, command},
     records::read_sinks,
+    verdict::Judged,
     workers::server,
 };
 

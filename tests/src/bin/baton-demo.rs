@@ -1,6 +1,7 @@
 //! The main job with embedded defaults: see [`baton_tests::demo`].
 
 use std::{
+    fmt,
     io::{IsTerminal, Write},
     process::ExitCode,
     time::Duration,
@@ -10,6 +11,7 @@ use baton_brokers::Kind;
 use baton_tests::{
     demo::{DemoOptions, hosts, proxy, run, serve_page, sink},
     error::Error,
+    verdict::Judged,
 };
 use clap::Parser;
 
@@ -149,65 +151,48 @@ async fn main() -> ExitCode {
         };
     }
     if arguments.proxy {
-        return match proxy::run(&options, say).await {
-            Ok(verdict) => {
-                let mut text = String::new();
-                if json {
-                    print(&format!("{}\n", verdict.to_json()));
-                } else if verdict.show(&mut text).is_ok() {
-                    print(&text);
-                }
-                ExitCode::from(u8::from(!verdict.faults().is_empty()))
-            }
-            Err(error) => failed(&error),
-        };
+        return judged(proxy::run(&options, say).await, json, |it, text| {
+            it.show(text)
+        });
     }
     if let Some(count) = arguments.hosts {
-        return match hosts::run(&options, count, say).await {
-            Ok(verdict) => {
-                let mut text = String::new();
-                if json {
-                    print(&format!("{}\n", verdict.to_json()));
-                } else if verdict.show(&mut text).is_ok() {
-                    print(&text);
-                }
-                ExitCode::from(u8::from(!verdict.faults().is_empty()))
-            }
-            Err(error) => failed(&error),
-        };
+        return judged(hosts::run(&options, count, say).await, json, |it, text| {
+            it.show(text)
+        });
     }
     if let Some(kind) = arguments.sink {
         let spans = match arguments.quick {
             true => sink::Spans::QUICK,
             false => sink::Spans::WHOLE,
         };
-        return match sink::run(&options, kind, spans, say).await {
-            Ok(verdict) => {
-                let mut text = String::new();
-                if json {
-                    print(&format!("{}\n", verdict.to_json()));
-                } else if verdict.show(&mut text).is_ok() {
-                    print(&text);
-                }
-                ExitCode::from(u8::from(!verdict.faults().is_empty()))
-            }
-            Err(error) => failed(&error),
-        };
+        return judged(
+            sink::run(&options, kind, spans, say).await,
+            json,
+            |it, text| it.show(text),
+        );
     }
-    match run(&options, say).await {
-        Ok(verdict) => {
-            if json {
-                print(&format!("{}\n", verdict.to_json()));
-            } else {
-                let mut text = String::new();
-                if verdict.show(&mut text, colour).is_ok() {
-                    print(&text);
-                }
-            }
-            ExitCode::from(u8::from(!verdict.faults().is_empty()))
-        }
-        Err(error) => failed(&error),
+    judged(run(&options, say).await, json, |it, text| {
+        it.show(text, colour)
+    })
+}
+
+/// Prints what a run was worth, as JSON or as a table; 0 if nothing was wrong with it.
+fn judged<V: Judged>(
+    verdict: Result<V, Error>,
+    json: bool,
+    show: impl FnOnce(&V, &mut String) -> fmt::Result,
+) -> ExitCode {
+    let verdict = match verdict {
+        Ok(verdict) => verdict,
+        Err(error) => return failed(&error),
+    };
+    let mut text = String::new();
+    if json {
+        print(&format!("{}\n", verdict.to_json()));
+    } else if show(&verdict, &mut text).is_ok() {
+        print(&text);
     }
+    ExitCode::from(u8::from(!verdict.faults().is_empty()))
 }
 
 fn failed(error: &Error) -> ExitCode {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use baton_tests::demo::{DemoOptions, run};
+use baton_tests::{
+    demo::{DemoOptions, run},
+    verdict::Judged,
+};
 
 #[tokio::test]
 async fn a_busy_bot_is_replaced_over_tls_with_zstd() {

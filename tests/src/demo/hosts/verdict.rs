@@ -10,7 +10,7 @@ use crate::{
     demo::{DemoOptions, judging::whole},
     gap::{Spread, Timeline},
     records::{Handled, Sent},
-    verdict::{Verdict, one_line},
+    verdict::{Judged, Verdict},
 };
 
 /// A checkpoint of what is finished goes to the master each 10 ms. On a loaded host one may
@@ -63,10 +63,8 @@ pub struct LostHost {
     pub identifies: u64,
 }
 
-impl HostsVerdict {
-    /// What is wrong with the run, for a person; empty if nothing is.
-    #[must_use]
-    pub fn faults(&self) -> Vec<String> {
+impl Judged for HostsVerdict {
+    fn faults(&self) -> Vec<String> {
         let mut faults = self.demo.faults();
         let undone = self.slots.iter().filter(|slot| slot.outcome != "done");
         faults.extend(undone.map(|slot| format!("slot {}: {}", slot.slot, slot.outcome)));
@@ -80,13 +78,9 @@ impl HostsVerdict {
         }
         faults
     }
+}
 
-    /// One JSON object on one line.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        one_line(self, &self.faults())
-    }
-
+impl HostsVerdict {
     /// A table.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use crate::{
     clients::library::LIBRARIES,
     demo::{DemoOptions, deployed::Beside},
     records::{Handled, Sent},
-    verdict::{Verdict, one_line},
+    verdict::{Judged, Verdict},
 };
 
 /// The verdict of the demo, and that of each client.
@@ -89,22 +89,16 @@ impl ClientVerdict {
     }
 }
 
-impl ProxyVerdict {
-    /// What is wrong with the run, for a person; empty if nothing is.
-    #[must_use]
-    pub fn faults(&self) -> Vec<String> {
+impl Judged for ProxyVerdict {
+    fn faults(&self) -> Vec<String> {
         let mut faults = self.demo.faults();
         faults.extend(self.clients.iter().flat_map(ClientVerdict::faults));
         faults.extend(self.strange.iter().take(5).cloned());
         faults
     }
+}
 
-    /// One JSON object on one line.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        one_line(self, &self.faults())
-    }
-
+impl ProxyVerdict {
     /// A table.
     ///
     /// # Errors

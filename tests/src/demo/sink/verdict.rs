@@ -9,7 +9,7 @@ use super::{Outcome, Played};
 use crate::{
     checker::{Exactness, Order},
     demo::{DemoOptions, deployed::Beside},
-    verdict::{Verdict, one_line},
+    verdict::{Judged, Verdict},
 };
 
 /// The verdict of the demo at the worker's end, and each case.
@@ -49,10 +49,8 @@ pub struct CaseVerdict {
     pub identifies: u64,
 }
 
-impl SinkVerdict {
-    /// What is wrong with the run, for a person; empty if nothing is.
-    #[must_use]
-    pub fn faults(&self) -> Vec<String> {
+impl Judged for SinkVerdict {
+    fn faults(&self) -> Vec<String> {
         let mut faults = self.demo.faults();
         if self.repeated_marked > 0 && !self.may_repeat {
             faults.push(format!("{} repeated, marked", self.repeated_marked));
@@ -62,13 +60,9 @@ impl SinkVerdict {
         }
         faults
     }
+}
 
-    /// One JSON object on one line.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        one_line(self, &self.faults())
-    }
-
+impl SinkVerdict {
     /// A table.
     ///
     /// # Errors
