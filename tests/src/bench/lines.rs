@@ -4,6 +4,7 @@ use super::{
     core::CoreCost,
     floor::{Floor, OneByOne},
     handover::Handover,
+    many_hosts::ManyHosts,
     proxied::{Each, Greeting, Through, Unread},
     recovery::Recovery,
     serving::{EventCost, Memory},
@@ -135,5 +136,13 @@ pub(super) fn core(row: &CoreCost) -> String {
     format!(
         "core, {} shards: {:.2} us an input of a deploy, {:.2} us a checkpoint",
         row.shards, row.deploy_input_us, row.checkpoint_us
+    )
+}
+
+pub(super) fn many_hosts(row: &ManyHosts) -> String {
+    format!(
+        "core, {} hosts, virtual time: {}",
+        row.hosts,
+        table::many_hosts(row).join("; ")
     )
 }

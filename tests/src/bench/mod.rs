@@ -13,6 +13,7 @@ pub mod deploys;
 pub mod floor;
 pub mod handover;
 mod lines;
+pub mod many_hosts;
 pub mod page;
 pub mod place;
 pub mod proxied;
@@ -24,6 +25,7 @@ pub mod stored;
 pub mod table;
 pub mod targets;
 pub mod two_hop;
+mod virtual_fleet;
 
 use std::{
     fs::File,
@@ -40,6 +42,7 @@ use self::{
     deploys::Deploy,
     floor::{Floor, OneByOne},
     handover::{Handover, Kept},
+    many_hosts::ManyHosts,
     proxied::Proxied,
     recovery::Recovery,
     serving::{EventCost, Keeps, Memory},
@@ -120,6 +123,9 @@ pub struct Results {
     pub deploys: Vec<Deploy>,
     /// The core alone.
     pub core: Vec<CoreCost>,
+    /// The core alone, with many hosts, in virtual time.
+    #[serde(default)]
+    pub hosts: Vec<ManyHosts>,
     /// What failed, with its row; empty: nothing.
     pub failures: Vec<String>,
     /// How long all of it took.
@@ -234,6 +240,11 @@ impl<S: Fn(&str)> Run<S> {
             let cost = core::cost(shards);
             (self.say)(&lines::core(&cost));
             self.results.core.push(cost);
+        }
+        for (hosts, shards) in [(4, 2000), (40, 20_000)] {
+            let played = many_hosts::play(hosts, shards);
+            (self.say)(&lines::many_hosts(&played));
+            self.results.hosts.push(played);
         }
     }
 
@@ -429,6 +440,7 @@ impl Results {
             recovery: Vec::new(),
             deploys: Vec::new(),
             core: Vec::new(),
+            hosts: Vec::new(),
             failures: Vec::new(),
             took_s: 0.0,
         }

@@ -4,6 +4,7 @@
 use super::{
     Results,
     handover::{Handover, Kept},
+    many_hosts::ManyHosts,
     serving::{EventCost, Keeps, MEMBERS},
     state::{Compression, Holds, StateRate},
 };
@@ -18,7 +19,7 @@ const EVENTS: f64 = 20.0;
 const A_DAY: f64 = 1000.0;
 
 /// Figures of a run that the page is made of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Figures {
     /// Shards of the deploy that was timed, and its round-trip time.
     of: u32,
@@ -41,6 +42,8 @@ struct Figures {
     deploy_rows: f64,
     deploy_syncs: f64,
     sync_ms: f64,
+    /// What the master does, in virtual time.
+    played: Option<ManyHosts>,
 }
 
 /// The page; `None` where a figure is missing.
@@ -51,8 +54,8 @@ pub fn markdown(results: &Results) -> Option<String> {
     let host = SHARDS / HOSTS;
     let mut page = format!(
         "# A bot of 20,000 shards on 40 hosts\n\n\
-         This page is arithmetic, not a measurement: a fleet of Baton is one host today.\n\
-         Each host here has a master of its own and {host:.0} shards, and deploys for itself.\n\
+         One master leads all of them, on a host of its own or one of the {HOSTS:.0}; each host has an agent, a slot and {host:.0} shards.\n\
+         What one host does is arithmetic, not a measurement; what the master does was played in virtual time, with its own code.\n\
          The figures were measured by `scripts/bench` on {} cores of {}, with the simulated Discord on the same machine.\n\
          `scripts/bench --page` writes this page from a run.\n\n\
          Assumed: {GUILDS:.0} guilds and {EVENTS:.0} events/s a shard, twilight's cache, and a round trip of {} ms to Discord.\n\
@@ -99,6 +102,11 @@ impl Figures {
             deploy_rows: core.deploy_rows,
             deploy_syncs: core.deploy_syncs,
             sync_ms: results.machine.sync_ms?,
+            played: results
+                .hosts
+                .iter()
+                .find(|played| f64::from(played.shards) >= SHARDS)
+                .cloned(),
         })
     }
 
@@ -247,7 +255,7 @@ impl Figures {
              and {:.0} days' worth of IDENTIFYs at {A_DAY:.0} a day; a bot of that size is given more.\n\
              - Hosts that deploy at the same time take {}; one after the other, {}.\n\
              \x20 A user's events wait {:.0} ms in the middle (the median gap at this round trip), once.\n\
-             - Masters of different hosts do not share an IDENTIFY budget yet: simultaneous cold starts of several hosts need a common queue, which does not exist.\n\
+             {}\
              {}\
              - Real guilds differ more from the bench's than hosts do: put your own guilds, events and sizes into the second column.\n",
             cold(16.0),
@@ -257,8 +265,31 @@ impl Figures {
             duration(one * HOSTS),
             self.gap_ms,
             self.stored(),
+            self.played.as_ref().map_or_else(String::new, master),
         )
     }
+}
+
+/// What the master's core did with so many hosts, in virtual time.
+fn master(played: &ManyHosts) -> String {
+    format!(
+        "- The master of such a fleet was played in virtual time, with {} hosts and {} shards, a launch of 2 s, a soak of 10 s, a store, and a round trip of 50 ms:\n\
+         \x20 a cold start with `max_concurrency` 64 takes {}; \
+         `deploy --all` takes {}, a host after the other, and {} with `--max-unavailable 8`, with {} IDENTIFYs.\n\
+         \x20 When a host is lost, its shards are resumed on the others within {:.1} s of the operator's word; when it is there again, `rebalance` takes {}.\n\
+         \x20 The core takes {:.1} µs for an input, {:.1} ms for the longest one, and {:.2} processors while each shard serves {EVENTS:.0} events/s.\n",
+        played.hosts,
+        played.shards,
+        duration(played.cold_s),
+        duration(played.rolling_s),
+        duration(played.eight_at_once_s),
+        played.identifies,
+        played.lost_host_s,
+        duration(played.rebalance_s),
+        played.input_us,
+        played.longest_ms,
+        played.serving_cores,
+    )
 }
 
 /// The deploy of most shards that is nearest to a round trip of 50 ms.
@@ -311,6 +342,7 @@ mod tests {
         deploy_rows: 4.0,
         deploy_syncs: 1.0,
         sync_ms: 0.5,
+        played: None,
     };
 
     #[test]

@@ -3,6 +3,7 @@
 use super::{
     Results,
     handover::{Handover, Kept},
+    many_hosts::ManyHosts,
     peaks,
     proxied::Through,
     recovery::Recovery,
@@ -152,11 +153,29 @@ pub fn markdown(results: &Results) -> String {
                 ]
             }),
         ),
+        table(
+            "core alone, shards | hosts | cold start | deploy, a host after the other | eight hosts at once | a lost host's shards are back after | rebalance | an input, the longest | serving",
+            results.hosts.iter().map(many_hosts),
+        ),
     ];
     let failures = results.failures.iter().map(|line| vec![line.clone()]);
     sections.push(table("failed", failures));
     sections.retain(|section| !section.is_empty());
     sections.join("\n\n")
+}
+
+pub(super) fn many_hosts(row: &ManyHosts) -> Vec<String> {
+    vec![
+        row.shards.to_string(),
+        row.hosts.to_string(),
+        format!("{:.0} s", row.cold_s),
+        format!("{:.0} s", row.rolling_s),
+        format!("{:.0} s", row.eight_at_once_s),
+        format!("{:.1} s", row.lost_host_s),
+        format!("{:.1} s", row.rebalance_s),
+        format!("{:.2} µs, {:.1} ms", row.input_us, row.longest_ms),
+        format!("{:.2} cores", row.serving_cores),
+    ]
 }
 
 /// Empty without rows.
