@@ -42,6 +42,16 @@ pub const MAX_STATE_BODY: usize = 64 * 1024;
 /// acknowledgement.
 pub const MAX_UNACKNOWLEDGED: u64 = 256 * 1024;
 
+/// The same for a slave whose state crosses the network between two hosts, where it is said
+/// with the order to copy ([`CopyState`](crate::message::CopyState)): 200 MB/s at a round
+/// trip of 40 ms, from slave to slave and back. How many of them are used follows the round
+/// trip.
+pub const MAX_UNACKNOWLEDGED_BETWEEN_HOSTS: u64 = 8 * 1024 * 1024;
+
+/// What is packed is at least this long, so that the number of frames on their way is bounded
+/// by their bytes: a block that would be shorter has a skippable frame of zstd behind it.
+pub const MIN_PACKED_BLOCK: usize = 1024;
+
 /// A piece larger than this is refused by the importing side (and is not
 /// exported): 2,500 guilds of it would be 40 GiB.
 pub const MAX_PIECE: usize = 16 * 1024 * 1024;

@@ -131,7 +131,7 @@ impl SlaveConfig {
             tls_dir: None,
             on_lost_state: OnLostState::Resume,
             on_deadly_event: OnDeadlyEvent::Skip,
-            state_compression: StateCompression::None,
+            state_compression: StateCompression::BetweenHosts,
             snapshots: None,
             store: None,
             #[cfg(feature = "legacy")]

@@ -292,7 +292,7 @@ impl Core {
     /// Nothing is heard of a slave that seals itself then: whatever its process does, it
     /// serves no more.
     pub(crate) fn lease_due(&mut self, id: SlaveId) {
-        let Some(left) = self.fleet.lease_left(id, &self.out) else {
+        let Some(left) = self.fleet.lease_left(id, self.out.now) else {
             return;
         };
         if !left.is_zero() {

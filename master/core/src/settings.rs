@@ -22,6 +22,8 @@ pub struct Settings {
     /// The slot whose slave does the once-per-bot work; `None`, or no slot of this name:
     /// the first one's.
     pub work_slot: Option<String>,
+    /// What the master's own host is called; empty: it has no name.
+    pub host: String,
     /// Shards of the whole bot, at least 1; pinned.
     pub shard_count: u32,
     /// What sessions are identified with, once the first slave said so or the
@@ -188,6 +190,7 @@ impl Default for Settings {
                 ..SlotSettings::default()
             }],
             work_slot: None,
+            host: String::new(),
             shard_count: 1,
             pinned: None,
             contact: Duration::from_secs(15),

@@ -22,6 +22,7 @@ pub(super) async fn metrics(
     let view = admin.view().await?;
     let uptime = admin.started.elapsed();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let standing = admin.peers.post.as_ref().map(|post| post.standing());
     let scrape = Scrape {
         view: &view,
         counts: admin.peers.counters.read(),
@@ -29,6 +30,7 @@ pub(super) async fn metrics(
         uptime,
         started: now.unwrap_or(Duration::ZERO).saturating_sub(uptime),
         certificate_until: admin.peers.secure.held().map(|held| held.validity().until),
+        standing: standing.as_ref(),
     };
     let text = admin.peers.metrics.text(&scrape);
     let (kind, text) = match takes_open(&headers) {

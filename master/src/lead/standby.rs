@@ -111,12 +111,12 @@ fn refused(post: &Post) -> Response {
 fn counts(post: &Post) -> String {
     let away = post.away().unwrap_or_default().as_secs_f64();
     format!(
-        "# HELP baton_leads Whether this master leads its fleet.\n\
+        "# HELP baton_leads 1 where this master leads its fleet.\n\
          # TYPE baton_leads gauge\n\
          baton_leads 0\n\
-         # HELP baton_store_away_seconds How long the store of the journal does not answer.\n\
-         # TYPE baton_store_away_seconds gauge\n\
-         baton_store_away_seconds {away:.3}\n\
+         # HELP baton_leads_store_away_seconds How long the store of the journal does not answer; 0: it answers.\n\
+         # TYPE baton_leads_store_away_seconds gauge\n\
+         baton_leads_store_away_seconds {away:.3}\n\
          # EOF\n"
     )
 }

@@ -8,6 +8,8 @@
 mod clients;
 mod each;
 mod hosts;
+mod leads;
+mod leases;
 mod picture;
 mod plain;
 mod process;
@@ -60,6 +62,7 @@ pub struct Metrics {
     reported: Mutex<BTreeMap<SlaveId, Reported>>,
     alarms: Counter,
     disbelieved: Counter,
+    leases_over: Counter,
     sessions_lost: Counter,
     events_given_up: Counter,
     launches: Counter,
@@ -86,6 +89,7 @@ impl Default for Metrics {
             reported: Mutex::default(),
             alarms: Counter::default(),
             disbelieved: Counter::default(),
+            leases_over: Counter::default(),
             sessions_lost: Counter::default(),
             events_given_up: Counter::default(),
             launches: Counter::default(),
@@ -202,6 +206,7 @@ impl Metrics {
             reported: _,
             alarms,
             disbelieved,
+            leases_over,
             sessions_lost,
             events_given_up,
             launches,
@@ -233,6 +238,11 @@ impl Metrics {
             "disbelieved",
             "Times that a slave said what cannot be true",
             disbelieved.clone(),
+        );
+        registry.register(
+            "leases_over",
+            "Slaves that were dead by their leases, because they were silent",
+            leases_over.clone(),
         );
         registry.register(
             "sessions_lost",
@@ -337,6 +347,7 @@ impl Metrics {
             Counted::Launch => count(&self.launches),
             Counted::Death(ending) => count(&self.deaths.get_or_create(&label::death(ending))),
             Counted::Disbelieved => count(&self.disbelieved),
+            Counted::LeaseOver => count(&self.leases_over),
             Counted::Alarm => count(&self.alarms),
         }
     }

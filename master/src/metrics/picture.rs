@@ -14,11 +14,13 @@ use super::{
     clients::clients,
     each::{self, Float, Labels, labels},
     hosts::hosts,
+    leads::leads,
+    leases::leases,
     process,
     sinks::sinks,
     stores::stores,
 };
-use crate::counters::Counts;
+use crate::{counters::Counts, post::Standing};
 
 /// What a question is answered from.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +37,8 @@ pub struct Scrape<'a> {
     pub started: Duration,
     /// When its certificate ends, in seconds since 1970, where it has one.
     pub certificate_until: Option<i64>,
+    /// Who leads, where masters share a store.
+    pub standing: Option<&'a Standing>,
 }
 
 /// Every state of a shard, so that one which is gone is zero and not absent.
@@ -70,6 +74,8 @@ impl Scrape<'_> {
         clients(&self.view.slaves, ours);
         sinks(&self.view.slaves, ours);
         hosts(&self.view.hosts, ours);
+        leases(&self.view.slaves, ours);
+        leads(self.standing, ours);
         self.deploy(ours);
         self.listener(ours);
         let dropped = Counter::<u64>::default();

@@ -15,7 +15,7 @@ use baton_protocol::message::{Checkpoint, StoreRoom};
 
 use self::parsed::Parsed;
 use super::*;
-use crate::counters::Counts;
+use crate::{counters::Counts, post::Standing};
 
 const SLAVE: SlaveId = SlaveId(0xa1);
 
@@ -73,6 +73,10 @@ fn view() -> View {
 }
 
 fn parsed(metrics: &Metrics, view: &View) -> Parsed {
+    parsed_of(metrics, view, None)
+}
+
+fn parsed_of(metrics: &Metrics, view: &View, standing: Option<&Standing>) -> Parsed {
     let text = metrics.text(&Scrape {
         view,
         counts: Counts {
@@ -83,6 +87,7 @@ fn parsed(metrics: &Metrics, view: &View) -> Parsed {
         started: Duration::from_secs(1_700_000_000),
         uptime: Duration::from_millis(2500),
         certificate_until: Some(1_800_000_000),
+        standing,
     });
     Parsed::of(&text)
 }
@@ -114,6 +119,7 @@ fn every_name_has_its_type() {
             "baton_identify_requests",
             "baton_journal_save_failures",
             "baton_launches",
+            "baton_leases_over",
             "baton_log_lines_dropped",
             "baton_reconnects",
             "baton_resumes",

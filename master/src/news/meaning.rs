@@ -29,6 +29,7 @@ pub(crate) enum Counted<'a> {
     Launch,
     Death(EndedBy),
     Disbelieved,
+    LeaseOver,
     Alarm,
 }
 
@@ -46,6 +47,10 @@ impl<'a> Meaning<'a> {
     fn counted(self, counted: Counted<'a>) -> Self {
         let counted = Some(counted);
         Self { counted, ..self }
+    }
+
+    fn counted_if(self, is: bool, counted: Counted<'a>) -> Self {
+        if is { self.counted(counted) } else { self }
     }
 
     fn kept(self) -> Self {
@@ -214,6 +219,7 @@ impl Stamped {
                     None => gone.kept_if(*held > 0),
                     // Of a process its end is told, and of the operator's word the fence.
                     Some(evidence) => gone
+                        .counted_if(*evidence == Evidence::Lease, Counted::LeaseOver)
                         .kept_if(*evidence == Evidence::Lease)
                         .wrong((*held > 0).then(|| died_with(slave, *evidence, *held))),
                 }

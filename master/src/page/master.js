@@ -27,6 +27,25 @@ function arranged({ held, moves, cordoned }) {
   ].filter(Boolean).join(" ");
 }
 
+/** Who leads and who would, where masters share a store. */
+function masters(leadership) {
+  if (!leadership) return "";
+  const { host, standbys } = leadership;
+  const others = standbys.map((standby) => standby.host).join(", ");
+  return `${host} leads, ${others ? `standby: ${others}` : "no standby master"}`;
+}
+
+/** What masters that share a store lack. */
+function lacking(leadership) {
+  if (!leadership) return "";
+  const { store_away_ms: gone, standbys, store, trouble: why } = leadership;
+  return [
+    gone == null ? "" : `The store ${store} has not answered for ${span(gone)}: what serves goes on, nothing begins.`,
+    standbys.length ? "" : "There is no standby master: nobody follows if this one is lost.",
+    why ? `${why}.` : "",
+  ].filter(Boolean).join(" ");
+}
+
 /** `away`: no master answers, and what is shown is old. */
 export function showMaster(fleet, away) {
   const { status } = fleet;
@@ -45,10 +64,11 @@ export function showMaster(fleet, away) {
     status.bot ? `bot ${status.bot}` : "",
     master.term ? `fleet ${short(master.term.fleet)}` : "",
     `master ${master.version}, start ${number(master.term?.counter)}, up ${span(master.uptime_ms)}`,
+    masters(status.leadership),
   ];
   say(byId("master"), facts.filter(Boolean).join(" · "));
   byId("adopting").hidden = !adopting || away;
-  const words = arranged(status);
+  const words = [lacking(status.leadership), arranged(status)].filter(Boolean).join(" ");
   say(byId("arranged"), words);
   byId("arranged").hidden = !words || away;
 }

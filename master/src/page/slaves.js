@@ -57,8 +57,8 @@ function slaveRow(row, slave, heads, shards) {
 /** A slave that has not answered for so long is not shown as if it were well. */
 const QUIET = 5_000;
 
-function linkOf({ connected, answered_ms_ago: quiet }) {
-  if (!connected) return ["unreachable", "bad"];
+function linkOf({ connected, answered_ms_ago: quiet, lease_left_ms: left }) {
+  if (!connected) return [left == null ? "unreachable" : `unreachable, lease ${span(left)}`, "bad"];
   return quiet > QUIET ? [`no answer for ${age(quiet)}`, "busy"] : ["connected", ""];
 }
 
@@ -72,6 +72,9 @@ function slots(status) {
       const why = last ? ` The last one: ${[last.ending, ...last.last_lines.slice(-1)].join("; ")}` : "";
       notes.push(["bad", `Slot ${slot.name} is empty: ${failed ? `${count(failed, "start")} failed in a row.${why}` : "it waits for a slave."}`]);
     }
+    if (slot.lease_ms != null) {
+      notes.push(["faint", `Slot ${slot.name}: lease of ${span(slot.lease_ms)}. Its slaves stop by themselves so long after a master's last word.`]);
+    }
     const store = status.slaves.find(({ slave }) => slave === slot.slave)?.store;
     if (store) {
       const held = store.held_up ? `; ${count(store.held_up, "shard")} held up` : "";
@@ -82,7 +85,9 @@ function slots(status) {
     }
   }
   for (const slave of status.slaves) {
-    if (!slave.connected && slave.shards) {
+    if (!slave.connected && slave.shards && slave.lease_left_ms != null) {
+      notes.push(["bad", `Slave ${short(slave.slave)} cannot be reached and may serve ${count(slave.shards, "shard")}: if it stays silent for ${span(slave.lease_left_ms)} still, its lease is over, and they go on elsewhere.`]);
+    } else if (!slave.connected && slave.shards) {
       notes.push(["bad", `Slave ${short(slave.slave)} cannot be reached and may serve ${count(slave.shards, "shard")}: it redials by itself. If you know that it is dead: baton-master fence ${short(slave.slave)}`]);
     }
   }

@@ -21,10 +21,21 @@ pub struct CopyState {
     /// master before version 5 does not say it: the plain form.
     #[serde(skip_serializing_if = "is_unsaid")]
     pub reader: Version,
+    /// The copy crosses the network between two hosts: so many bytes of it, and of every
+    /// other copy of this slave, may be unacknowledged, and packing is worth its time. 0, and
+    /// a master that does not say it: all of it stays on one host, and
+    /// [`MAX_UNACKNOWLEDGED`](crate::state::MAX_UNACKNOWLEDGED) bytes may be.
+    #[serde(skip_serializing_if = "is_nothing")]
+    pub unacknowledged: u64,
 }
 
 fn is_unsaid(version: &Version) -> bool {
     *version == Version::default()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_nothing(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 impl CopyState {
@@ -53,7 +64,8 @@ pub struct StateReady {
 }
 
 /// Id 27, slave → master → slave: so many bytes of state frames were taken in.
-/// The sender keeps at most [`crate::state::MAX_UNACKNOWLEDGED`] on the way.
+/// The sender keeps at most [`crate::state::MAX_UNACKNOWLEDGED`] on the way, or what
+/// [`CopyState::unacknowledged`] says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StateAck {

@@ -166,6 +166,7 @@ fn what_a_version_added_is_zero_where_an_older_peer_does_not_say_it() {
         shard: ShardId(3),
         epoch: Epoch(7),
         reader: Version(0),
+        unacknowledged: 0,
     }));
     assert_eq!(copy.to_frame(), plain);
     assert_eq!(ToSlave::from_frame(plain).expect("version 4"), copy);

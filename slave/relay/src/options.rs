@@ -124,8 +124,8 @@ struct Keys {
     #[arg(long, env = "BATON_STORE_LIMIT", value_name = "SIZE", value_parser = bytes)]
     #[serde(deserialize_with = "bytes_of_file")]
     store_limit: Option<u64>,
-    /// How the cache is packed on its way to the next process: none, or zstd where
-    /// the two are on different hosts [default: none]
+    /// How the cache is packed on its way to the next process: between-hosts (as zstd, where
+    /// it crosses the network), none, or zstd [default: between-hosts]
     #[arg(long, env = "BATON_STATE_COMPRESSION", value_name = "HOW")]
     state_compression: Option<String>,
     /// Folder for snapshots of the cache, from which a process that follows a

@@ -6,7 +6,7 @@ use baton_protocol::{
     Connection, ConnectionError, Frame, SlaveId, Term, ToMaster, ToSlave, Trust, Version,
     auth::{self, Secret},
     handshake,
-    message::{Hello, Proof, Report, Welcome},
+    message::{CopyState, Hello, Proof, Report, Welcome},
 };
 use tokio::{net::UnixStream, sync::mpsc, time::timeout};
 
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::{Address, SecretSource},
-    state::StateChannel,
+    state::{Allowance, StateChannel},
 };
 
 /// Control frames that wait for a master that does not read. One more and it is
@@ -32,6 +32,8 @@ pub(crate) struct Link {
     /// Whether the master accepted the report.
     pub(crate) accepted: bool,
     state: StateGuard,
+    /// State bytes that may be on their way.
+    allowance: Allowance,
     pipe: Pipe<ToSlave>,
 }
 
@@ -102,11 +104,13 @@ impl Link {
     fn start(welcome: Welcome, connection: Connection) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the budget of bytes bounds it")]
         let (state, frames) = mpsc::unbounded_channel();
+        let allowance = Allowance::default();
         let pipe = Pipe::start(connection.split(), CONTROL_QUEUE, Some(frames), understand);
         Self {
             welcome,
             accepted: false,
-            state: StateGuard(StateChannel::new(state)),
+            state: StateGuard(StateChannel::new(state, allowance.size())),
+            allowance,
             pipe,
         }
     }
@@ -121,17 +125,18 @@ impl Link {
 
     /// A new deploy begins: what a former one left unacknowledged will never be.
     pub(crate) fn renew_budget(&mut self) {
-        self.state.0.renew();
+        self.state.0.renew(self.allowance.size());
     }
 
-    /// For the copies of this deploy.
-    pub(crate) fn state_channel(&self) -> StateChannel {
+    /// For a copy of this deploy, and what may be on its way.
+    pub(crate) fn state_channel(&mut self, copy: &CopyState) -> StateChannel {
+        self.allowance.may_be(copy.unacknowledged);
         self.state.0.clone()
     }
 
     /// State bytes were taken in by the other side.
-    pub(crate) fn acknowledged(&self, bytes: u64) {
-        self.state.0.acknowledged(bytes);
+    pub(crate) fn acknowledged(&mut self, bytes: u64) {
+        self.state.0.acknowledged(bytes, &mut self.allowance);
     }
 }
 

@@ -40,8 +40,9 @@ impl Agent {
             ToSlave::IdentifyPermit(unit) => self.base.table.permit(unit.shard, unit.epoch),
             ToSlave::Settled(settled) => self.base.table.settled(settled),
             ToSlave::CopyState(copy) => {
-                if let Some(link) = self.base.link() {
-                    self.base.table.copy(copy, link.state_channel());
+                if let Some(link) = self.base.link_mut() {
+                    let channel = link.state_channel(&copy);
+                    self.base.table.copy(copy, channel);
                 }
             }
             ToSlave::Dial(dial) => self.dial_ahead(*dial),
@@ -49,7 +50,7 @@ impl Agent {
             ToSlave::Overtake(unit) => self.base.table.overtake(unit.shard, unit.epoch),
             ToSlave::State(frame) => self.base.table.state_in(frame),
             ToSlave::StateAck(ack) => {
-                if let Some(link) = self.base.link() {
+                if let Some(link) = self.base.link_mut() {
                     link.acknowledged(ack.bytes);
                     self.base.table.copy_heard(ack.shard, ack.epoch);
                 }

@@ -28,7 +28,7 @@ pub(crate) use self::entry::Entry;
 use self::{entry::Heard, orders::Orders, task::Tasks};
 use crate::{
     shard::{Care, Context, FromShard, Left, Order, Said, Turn},
-    state::StateChannel,
+    state::{StateChannel, Way},
 };
 
 pub(crate) struct Table {
@@ -203,6 +203,7 @@ impl Table {
         let order = Order::Copy {
             epoch: copy.epoch,
             reader: copy.reader,
+            way: Way::of(&copy),
             channel,
         };
         self.give_if_here(copy.shard, order);

@@ -42,10 +42,13 @@ impl FromStr for OnDeadlyEvent {
 /// How state is packed on its way to the next owner of a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StateCompression {
-    /// Not at all: right where both processes are on one host.
+    /// Packed where it crosses the network between two hosts, as the master says with each
+    /// copy; as it is on one host.
     #[default]
+    BetweenHosts,
+    /// Not at all.
     None,
-    /// Each frame as one zstd block, at the level that costs least.
+    /// Each frame as one zstd block, at the level that costs least; on one host too.
     Zstd,
 }
 
@@ -54,10 +57,11 @@ impl FromStr for StateCompression {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
+            "between-hosts" => Ok(Self::BetweenHosts),
             "none" => Ok(Self::None),
             "zstd" => Ok(Self::Zstd),
             other => Err(format!(
-                "state_compression `{other}` is unknown: give none or zstd"
+                "state_compression `{other}` is unknown: give between-hosts, none or zstd"
             )),
         }
     }

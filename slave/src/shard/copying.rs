@@ -13,7 +13,7 @@ use super::{Shard, staying::key_of_event};
 use crate::{
     bot::Event,
     state::{
-        CopyOut, Exported, Form, Heartbeat, StateChannel, offer_of,
+        CopyOut, Exported, Form, Heartbeat, StateChannel, Way, offer_of,
         stays::{key_of, key_on_its_way},
     },
     unique::unique,
@@ -24,6 +24,7 @@ impl Shard {
         &mut self,
         epoch: Epoch,
         reader: Version,
+        way: Way,
         channel: StateChannel,
     ) {
         if epoch != self.epoch {
@@ -44,7 +45,7 @@ impl Shard {
         };
         let compression = self.context.config.state_compression;
         let copy = CopyOut::new(
-            Form::of_reader(reader, compression),
+            Form::of_reader(reader, compression, way),
             self.id,
             epoch,
             self.events.window().received(),

@@ -155,9 +155,10 @@ impl Shard {
             Order::Copy {
                 epoch,
                 reader,
+                way,
                 channel,
             } => {
-                self.begin_copy(epoch, reader, channel).await;
+                self.begin_copy(epoch, reader, way, channel).await;
                 None
             }
             Order::CopyHeard { epoch } => {

@@ -9,7 +9,10 @@ use baton_protocol::{
 };
 
 use super::left::Left;
-use crate::{bot::Event, state::StateChannel};
+use crate::{
+    bot::Event,
+    state::{StateChannel, Way},
+};
 
 /// What a shard is asked to do. Orders of an epoch that it is not at change
 /// nothing.
@@ -34,6 +37,7 @@ pub(crate) enum Order {
     Copy {
         epoch: Epoch,
         reader: Version,
+        way: Way,
         channel: StateChannel,
     },
     /// A part of that copy was taken in.

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use baton_protocol::{
-    Frame, ToMaster,
-    state::{MAX_UNACKNOWLEDGED, StateFrame},
+use baton_protocol::{Frame, ToMaster, state::StateFrame};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
 };
-use tokio::sync::{Semaphore, mpsc};
+
+use super::Allowance;
 
 /// One for all shards that copy over the same link in the same deploy. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -17,8 +19,9 @@ pub(crate) struct StateChannel {
 }
 
 impl StateChannel {
-    pub(crate) fn new(frames: mpsc::UnboundedSender<Frame>) -> Self {
-        let budget = Arc::new(Semaphore::new(MAX_UNACKNOWLEDGED as usize));
+    /// A way on which so many bytes may be.
+    pub(crate) fn new(frames: mpsc::UnboundedSender<Frame>, allowed: u64) -> Self {
+        let budget = Arc::new(Semaphore::new(permits(allowed)));
         Self { budget, frames }
     }
 
@@ -34,19 +37,28 @@ impl StateChannel {
     }
 
     /// Ends the copies under way. Those of the next deploy have the whole budget.
-    pub(crate) fn renew(&mut self) {
+    pub(crate) fn renew(&mut self, allowed: u64) {
         self.close();
-        *self = Self::new(self.frames.clone());
+        *self = Self::new(self.frames.clone(), allowed);
     }
 
     /// State bytes were taken in by the other side. More than were sent are no room.
-    pub(crate) fn acknowledged(&self, bytes: u64) {
-        let room = MAX_UNACKNOWLEDGED.saturating_sub(self.budget.available_permits() as u64);
-        self.budget.add_permits(bytes.min(room) as usize);
+    pub(crate) fn acknowledged(&self, bytes: u64, allowance: &mut Allowance) {
+        let left = self.budget.available_permits() as u64;
+        let before = allowance.size();
+        allowance.acknowledged(bytes, left, Instant::now());
+        let grown = allowance.size().saturating_sub(before);
+        let room = bytes.min(before.saturating_sub(left));
+        self.budget.add_permits(permits(room + grown));
     }
 
     /// Nothing is sent over it any more.
     pub(crate) fn close(&self) {
         self.budget.close();
     }
+}
+
+/// An allowance is far below what a semaphore takes.
+fn permits(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(Semaphore::MAX_PERMITS)
 }

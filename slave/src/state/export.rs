@@ -21,6 +21,7 @@ use std::{
 
 use baton_protocol::{
     Epoch, Sequence, ShardId, Version,
+    message::CopyState,
     state::{Outgoing, StateFrame, StateWriter},
 };
 use bytes::Bytes;
@@ -50,31 +51,65 @@ const UNTIL_SEALED: Duration = Duration::from_secs(1);
 /// A heartbeat that is due is looked for after this time.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// Where a copy goes, as the master says with the order for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// All of its way is on one host.
+    OnHost,
+    /// It crosses the network.
+    BetweenHosts,
+}
+
+impl Way {
+    /// What an order says of it.
+    pub(crate) const fn of(copy: &CopyState) -> Self {
+        match copy.unacknowledged {
+            0 => Self::OnHost,
+            _ => Self::BetweenHosts,
+        }
+    }
+}
+
 /// In which form a copy is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// As every version reads it; also what a snapshot's file holds.
     Plain,
     /// With checksums, packed or not.
-    Checked(StateCompression),
+    Checked(Packed),
+}
+
+/// Whether frames are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packed {
+    /// Each as one zstd block.
+    Zstd,
+    /// They go as they are.
+    No,
 }
 
 impl Form {
     /// The best form that a reader of this version takes.
-    pub(crate) fn of_reader(version: Version, compression: StateCompression) -> Self {
-        if version >= Version::CHECKED_STATE {
-            Self::Checked(compression)
-        } else {
-            Self::Plain
+    pub(crate) fn of_reader(version: Version, compression: StateCompression, way: Way) -> Self {
+        if version < Version::CHECKED_STATE {
+            return Self::Plain;
         }
+        Self::Checked(match (compression, way) {
+            (StateCompression::Zstd, _) | (StateCompression::BetweenHosts, Way::BetweenHosts) => {
+                Packed::Zstd
+            }
+            (StateCompression::None, _) | (StateCompression::BetweenHosts, Way::OnHost) => {
+                Packed::No
+            }
+        })
     }
 
     fn writer(self, shard: ShardId, epoch: Epoch) -> StateWriter {
         match self {
             Self::Plain => StateWriter::new(shard, epoch),
-            Self::Checked(StateCompression::None) => StateWriter::checked(shard, epoch, None),
+            Self::Checked(Packed::No) => StateWriter::checked(shard, epoch, None),
             // Without memory for a context the frames go as they are.
-            Self::Checked(StateCompression::Zstd) => {
+            Self::Checked(Packed::Zstd) => {
                 let packer = Packer::new().map(|packer| Box::new(packer) as _);
                 StateWriter::checked(shard, epoch, packer)
             }

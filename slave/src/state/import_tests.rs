@@ -8,13 +8,13 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::{
     config::StateCompression,
-    state::{CopyOut, Form},
+    state::{CopyOut, Form, Way, export::Packed},
 };
 
 const FORMS: [Form; 3] = [
     Form::Plain,
-    Form::Checked(StateCompression::None),
-    Form::Checked(StateCompression::Zstd),
+    Form::Checked(Packed::No),
+    Form::Checked(Packed::Zstd),
 ];
 
 /// A copy of these pieces, each 10,000 times its key long; 13 is gone by now.
@@ -66,7 +66,7 @@ async fn a_copy_of_every_form_arrives_whole_and_each_piece_stands_where_it_was_e
                 Taken::Ignored => panic!("ignored"),
             }
         }
-        let is_packed = form == Form::Checked(StateCompression::Zstd);
+        let is_packed = form == Form::Checked(Packed::Zstd);
         assert_eq!(length < 270_000, is_packed, "{length} bytes, {form:?}");
         let copied = copied.unwrap();
         assert!(whole.iter().all(|piece| piece.bytes == content(piece.key)));
@@ -81,14 +81,61 @@ async fn a_copy_of_every_form_arrives_whole_and_each_piece_stands_where_it_was_e
 }
 
 #[test]
+fn a_copy_is_packed_where_it_crosses_the_network_unless_somebody_chose() {
+    use baton_protocol::Version;
+    let form = |chosen, way| Form::of_reader(Version::NEWEST, chosen, way);
+    let (here, far) = (Way::OnHost, Way::BetweenHosts);
+    let usual = StateCompression::default();
+    assert_eq!(form(usual, here), Form::Checked(Packed::No));
+    assert_eq!(form(usual, far), Form::Checked(Packed::Zstd));
+    for way in [here, far] {
+        let none = form(StateCompression::None, way);
+        assert_eq!(none, Form::Checked(Packed::No));
+        let zstd = form(StateCompression::Zstd, way);
+        assert_eq!(zstd, Form::Checked(Packed::Zstd));
+    }
+}
+
+#[test]
+fn a_bomb_breaks_its_copy_and_is_not_unpacked() {
+    use baton_protocol::state::{MAX_STATE_BODY, Outgoing, Pack, StateWriter};
+    /// Packs what is not there: 64 MiB of nothing.
+    #[derive(Debug)]
+    struct Bomb(Vec<u8>);
+    impl Pack for Bomb {
+        fn pack(&mut self, _: &[u8]) -> Option<&[u8]> {
+            Some(&self.0)
+        }
+    }
+    let mut block = vec![0; MAX_STATE_BODY];
+    let length = zstd_safe::compress(&mut block[..], &vec![0; 64 << 20], 1).unwrap();
+    block.truncate(length);
+    let bomb = Box::new(Bomb(block));
+    let mut writer = StateWriter::checked(ShardId(1), Epoch(4), Some(bomb));
+    let mut piece = Outgoing::new(7, Sequence(1), Bytes::from(vec![1; 200])).unwrap();
+    assert!(writer.add(&mut piece).is_none());
+    let sent = writer.end(Sequence(1));
+    let mut import = Import::default();
+    let taken = import.take(&sent[0]);
+    let Taken::Broken(why) = taken else {
+        panic!("{taken:?}");
+    };
+    assert!(why.contains("unpacked"), "{why}");
+    // Nothing more of it is taken, and the next copy is.
+    assert!(matches!(import.take(&sent[1]), Taken::Ignored));
+    let after = frames(Form::Checked(Packed::Zstd), &[7]);
+    assert!(matches!(import.take(&after[0]), Taken::Begins(_)));
+}
+
+#[test]
 fn a_reader_of_an_older_version_is_copied_to_in_the_form_that_it_knows() {
     use baton_protocol::Version;
     let zstd = StateCompression::Zstd;
     for version in 0..=Version::NEWEST.0 {
-        let form = Form::of_reader(Version(version), zstd);
+        let form = Form::of_reader(Version(version), zstd, Way::OnHost);
         let is_old = version < Version::CHECKED_STATE.0;
         assert_eq!(form == Form::Plain, is_old, "{version}");
-        assert_eq!(form == Form::Checked(zstd), !is_old, "{version}");
+        assert_eq!(form == Form::Checked(Packed::Zstd), !is_old, "{version}");
         let ids: Vec<u32> = frames(form, &[7]).iter().map(StateFrame::id).collect();
         let (pieces, end) = if is_old {
             (event::STATE_PIECES, event::STATE_END)

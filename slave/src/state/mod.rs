@@ -5,6 +5,7 @@
 //! exported. Piece `0` is ours and comes first: its sequence is where the copy
 //! began, its bytes name the session that all sequences of the copy are of.
 
+mod allowance;
 mod channel;
 mod export;
 mod import;
@@ -18,8 +19,9 @@ pub(crate) mod stays;
 
 pub use self::snapshot::Snapshots;
 pub(crate) use self::{
+    allowance::Allowance,
     channel::StateChannel,
-    export::{CopyOut, Exported, Form, Heartbeat},
+    export::{CopyOut, Exported, Form, Heartbeat, Way},
     import::{Copied, Import, Piece, Taken, offer_in, offer_of},
 };
 

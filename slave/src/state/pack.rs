@@ -3,7 +3,7 @@
 
 use std::{fmt, io};
 
-use baton_protocol::state::{MAX_STATE_BODY, Pack};
+use baton_protocol::state::{MAX_STATE_BODY, MIN_PACKED_BLOCK, Pack};
 use bytes::Bytes;
 
 /// Compression that costs little: events are served beside it.
@@ -42,10 +42,28 @@ impl Packer {
 
 impl Pack for Packer {
     fn pack(&mut self, fragments: &[u8]) -> Option<&[u8]> {
-        let block = self.block(fragments).ok()?;
-        (block.len() < fragments.len()).then_some(block)
+        self.block(fragments).ok()?;
+        fill_up(&mut self.block);
+        (self.block.len() < fragments.len()).then_some(&self.block)
     }
 }
+
+/// A block that is shorter than a frame may be gets a skippable one behind it, which every
+/// reader of zstd passes over.
+fn fill_up(block: &mut Vec<u8>) {
+    let missing = MIN_PACKED_BLOCK.saturating_sub(block.len());
+    if missing == 0 || mutant!("frames-of-no-length") {
+        return;
+    }
+    let content = missing.saturating_sub(SKIPPED_HEADER);
+    block.extend_from_slice(&SKIPPED.to_le_bytes());
+    block.extend_from_slice(&(content as u32).to_le_bytes());
+    block.resize(block.len() + content, 0);
+}
+
+/// How a frame begins that a reader of zstd skips, before its length.
+const SKIPPED: u32 = 0x184D_2A50;
+const SKIPPED_HEADER: usize = 8;
 
 impl fmt::Debug for Packer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,12 +121,34 @@ mod tests {
         let mut unpacker = Unpacker::new().unwrap();
         for length in [1000, MAX_STATE_BODY] {
             let content: Vec<u8> = (0..length).map(|at| (at / 100) as u8).collect();
-            let block = packer.pack(&content).unwrap();
+            let block = packer.block(&content).unwrap();
             assert!(block.len() < length / 10, "{} of {length}", block.len());
             assert_eq!(unpacker.unpack(block).unwrap(), content);
         }
         assert_eq!(packer.pack(b"xyz"), None);
         assert_eq!(packer.pack(b""), None);
+    }
+
+    #[test]
+    fn frames_on_their_way_are_never_so_short_that_their_bytes_do_not_bound_their_number() {
+        let mut packer = Packer::new().unwrap();
+        let mut unpacker = Unpacker::new().unwrap();
+        for length in [MIN_PACKED_BLOCK + 1, 4000, MAX_STATE_BODY] {
+            let content = vec![7; length];
+            assert!(packer.block(&content).unwrap().len() < 100);
+            let block = packer.pack(&content).unwrap();
+            assert_eq!(block.len(), MIN_PACKED_BLOCK);
+            assert_eq!(unpacker.unpack(block).unwrap(), content);
+        }
+        // One byte more than fits is no reason for one byte less than a header.
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        for length in 900..1100 {
+            let mut content: Vec<u8> = (0..length).map(|_| random.random()).collect();
+            content.resize(2000, 0);
+            let block = packer.pack(&content).unwrap();
+            assert!(block.len() >= MIN_PACKED_BLOCK);
+            assert_eq!(unpacker.unpack(block).unwrap(), content);
+        }
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub(super) async fn forward(
         shard: ShardId(0),
         epoch: Epoch(epoch),
         reader,
+        unacknowledged: 0,
     };
     from.order(ToSlave::CopyState(copy)).await;
     let mut frames = Vec::new();

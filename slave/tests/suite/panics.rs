@@ -27,6 +27,7 @@ async fn panics(slave: &Running, peer: &mut Peer, epoch: u64) {
         shard: ShardId(0),
         epoch: Epoch(epoch),
         reader: Version::NEWEST,
+        unacknowledged: 0,
     }))
     .await;
     let heard = peer.wait("a word", |message| match message {

@@ -1,6 +1,7 @@
 //! Each row as a line, as soon as it is measured.
 
 use super::{
+    between::Between,
     core::CoreCost,
     floor::{Floor, OneByOne},
     handover::Handover,
@@ -130,6 +131,10 @@ pub(super) fn unread(row: &Unread) -> String {
 
 pub(super) fn state(row: &StateRate) -> String {
     table::state(row).join("; ")
+}
+
+pub(super) fn between(row: &Between) -> String {
+    table::between(row).join("; ")
 }
 
 pub(super) fn core(row: &CoreCost) -> String {

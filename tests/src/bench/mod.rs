@@ -5,6 +5,7 @@
 //! of `--json` is one object with stable keys. A part that could not be measured,
 //! or a deploy that broke a promise, is among the failures; the others go on.
 
+pub mod between;
 #[cfg(feature = "brokers")]
 pub mod brokers;
 pub mod client;
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use self::{
+    between::Between,
     core::CoreCost,
     deploys::Deploy,
     floor::{Floor, OneByOne},
@@ -76,6 +78,8 @@ pub enum Part {
     Memory,
     /// State through the master.
     State,
+    /// State between hosts.
+    Between,
     /// Clients behind the proxy.
     Proxy,
     /// Events through real brokers, and deploys of what publishes them.
@@ -105,6 +109,9 @@ pub struct Results {
     pub memory: Vec<Memory>,
     /// State through the master.
     pub state: Vec<StateRate>,
+    /// State between hosts.
+    #[serde(default)]
+    pub between: Vec<Between>,
     /// Changes of a store and looks at it.
     #[serde(default)]
     pub stored: Vec<StoreCost>,
@@ -204,6 +211,9 @@ pub async fn run(options: &BenchOptions, say: impl Fn(&str)) -> Results {
     if wants(Part::State) {
         run.state().await;
     }
+    if wants(Part::Between) {
+        run.between().await;
+    }
     if wants(Part::Proxy) {
         run.proxy().await;
     }
@@ -300,6 +310,16 @@ impl<S: Fn(&str)> Run<S> {
             (self.say)(&lines::state(&measured));
             self.failed(&format!("state, {row:?}"), &measured.faults);
             self.results.state.push(measured);
+        }
+    }
+
+    async fn between(&mut self) {
+        for row in between::rows(self.quick) {
+            let measured = between::measure(row).await;
+            if let Some(measured) = self.measured(&format!("between hosts, {row:?}"), measured) {
+                (self.say)(&lines::between(&measured));
+                self.results.between.push(measured);
+            }
         }
     }
 
@@ -433,6 +453,7 @@ impl Results {
             events: Vec::new(),
             memory: Vec::new(),
             state: Vec::new(),
+            between: Vec::new(),
             stored: Vec::new(),
             proxy: Proxied::default(),
             sinks: Sinks::default(),

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A cold start or a deploy takes at most this long.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(super) const LIMIT: Duration = Duration::from_secs(120);
 
 /// What the bot's state is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,7 +198,7 @@ fn over(process: &Process) -> Error {
 }
 
 /// The time that lies between the beginning and the end of at least one shard.
-fn covered(began: &[(u32, u64)], ended: &[(u32, u64)]) -> u64 {
+pub(super) fn covered(began: &[(u32, u64)], ended: &[(u32, u64)]) -> u64 {
     let mut spans: Vec<(u64, u64)> = began
         .iter()
         .filter_map(|(shard, from)| {

@@ -2,6 +2,7 @@
 
 use super::{
     Results,
+    between::Between,
     handover::{Handover, Kept},
     many_hosts::ManyHosts,
     peaks,
@@ -141,6 +142,10 @@ pub fn markdown(results: &Results) -> String {
         table(
             "state through the master | wire | MB | takes | MB/s | two hops, same window | two hops, no window | ratio",
             results.state.iter().map(state),
+        ),
+        table(
+            "state between hosts | round trip | MB | sent | takes | with 256 KiB on their way",
+            results.between.iter().map(between),
         ),
         table(
             "core alone, shards | an input of a deploy | a checkpoint | journal rows of a deploy, waits for the disk",
@@ -379,6 +384,21 @@ pub(super) fn state(rate: &StateRate) -> Vec<String> {
         plain(rate.two_hop_mb_s),
         plain(rate.piped_mb_s),
         ratio(rate.of_two_hop),
+    ]
+}
+
+pub(super) fn between(row: &Between) -> Vec<String> {
+    let packed = match row.row.compression {
+        Compression::None => "not packed",
+        Compression::Zstd => "packed",
+    };
+    vec![
+        format!("twilight's cache, {} shards, {packed}", row.row.shards),
+        format!("{} ms", row.row.round_trip_ms),
+        format!("{:.0}", row.mb),
+        format!("{:.0} MB", row.sent_mb),
+        format!("{:.1} s", row.copy_s),
+        format!("{:.1} s", row.fixed_s),
     ]
 }
 

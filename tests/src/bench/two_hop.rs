@@ -5,7 +5,11 @@
 //! them not acknowledged by the last process, which has each in memory before it
 //! says so. Piped, there is no window and no chunk, only what the sockets hold.
 
-use std::{str::FromStr, sync::Arc, time::Instant};
+use std::{
+    str::FromStr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use baton_protocol::state::{MAX_STATE_BODY, MAX_UNACKNOWLEDGED};
 use tempfile::TempDir;
@@ -16,6 +20,7 @@ use tokio::{
 };
 
 use crate::{
+    chaos::wire::Wire,
     error::{Error, Result},
     process::{Process, command},
 };
@@ -55,6 +60,16 @@ impl FromStr for Hops {
 /// # Errors
 /// One of them does not do its part.
 pub async fn measure(hops: Hops, bytes: u64) -> Result<f64> {
+    measure_over(hops, bytes, Duration::ZERO).await
+}
+
+/// The same with links between the processes, over which each byte takes so long, in both
+/// ways.
+///
+/// # Errors
+/// As [`measure`].
+pub async fn measure_over(hops: Hops, bytes: u64, one_way: Duration) -> Result<f64> {
+    let mut links = Vec::new();
     let folder = TempDir::with_prefix("baton-").map_err(Error::io("make a folder"))?;
     let start = async |role: &str, to: &str| {
         let size = bytes.to_string();
@@ -63,8 +78,20 @@ pub async fn measure(hops: Hops, bytes: u64) -> Result<f64> {
         let (process, line) = Process::start(role, folder.path(), command, true).await?;
         Ok::<_, Error>((process, line.trim().to_owned()))
     };
+    let mut over = async |to: String| {
+        if one_way.is_zero() {
+            return Ok(to);
+        }
+        let link = Wire::lay().await?;
+        link.delay(one_way);
+        link.lead_to(to.parse().map_err(|error| Error::answer(&to, error))?);
+        let address = link.address().to_string();
+        links.push(link);
+        Ok::<_, Error>(address)
+    };
     let (_sink, sink) = start("sink", "-").await?;
-    let (_relay, relay) = start("relay", &sink).await?;
+    let (_relay, relay) = start("relay", &over(sink).await?).await?;
+    let relay = over(relay).await?;
     let (_source, seconds) = start("source", &relay).await?;
     let seconds: f64 = seconds
         .parse()

@@ -4,7 +4,16 @@
 //! until it is [healed](Wire::heal); what was held back goes on then, as after a
 //! cable that was pulled and put back.
 
-use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -78,6 +87,7 @@ struct State {
 pub struct Wire {
     address: SocketAddr,
     state: Arc<watch::Sender<State>>,
+    carried: Arc<[AtomicU64; 2]>,
     task: JoinHandle<()>,
 }
 
@@ -92,10 +102,13 @@ impl Wire {
         let listener = listener.map_err(Error::io("listen for a wire"))?;
         let address = listener.local_addr().map_err(Error::io("a wire's port"))?;
         let state = Arc::new(watch::Sender::new(State::default()));
-        let task = tokio::spawn(relay(listener, Arc::clone(&state)));
+        let carried = Arc::default();
+        let relay = relay(listener, Arc::clone(&state), Arc::clone(&carried));
+        let task = tokio::spawn(relay);
         Ok(Self {
             address,
             state,
+            carried,
             task,
         })
     }
@@ -115,6 +128,18 @@ impl Wire {
     /// on.
     pub fn delay(&self, delay: Duration) {
         self.state.send_modify(|state| state.delay = delay);
+    }
+
+    /// Bytes that were sent this way so far.
+    #[must_use]
+    pub fn carried(&self, way: Way) -> u64 {
+        let [up, down] = &*self.carried;
+        let (up, down) = (up.load(Ordering::Relaxed), down.load(Ordering::Relaxed));
+        match way {
+            Way::Up => up,
+            Way::Down => down,
+            Way::Both => up + down,
+        }
     }
 
     /// Does this harm, in place of any other.
@@ -138,17 +163,27 @@ impl Drop for Wire {
     }
 }
 
-async fn relay(listener: TcpListener, state: Arc<watch::Sender<State>>) {
+async fn relay(
+    listener: TcpListener,
+    state: Arc<watch::Sender<State>>,
+    carried: Arc<[AtomicU64; 2]>,
+) {
     loop {
         let Ok((client, peer)) = listener.accept().await else {
             sleep(Duration::from_millis(10)).await;
             continue;
         };
-        tokio::spawn(connection(client, peer, state.subscribe()));
+        let carried = Arc::clone(&carried);
+        tokio::spawn(connection(client, peer, state.subscribe(), carried));
     }
 }
 
-async fn connection(client: TcpStream, peer: SocketAddr, mut state: watch::Receiver<State>) {
+async fn connection(
+    client: TcpStream,
+    peer: SocketAddr,
+    mut state: watch::Receiver<State>,
+    carried: Arc<[AtomicU64; 2]>,
+) {
     let Ok(wire) = client.local_addr() else {
         return;
     };
@@ -167,8 +202,15 @@ async fn connection(client: TcpStream, peer: SocketAddr, mut state: watch::Recei
     }
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let up = pump(link, Way::Up, from_client, to_server, state.clone());
-    let down = pump(link, Way::Down, from_server, to_client, state.clone());
+    let [up, down] = &*carried;
+    let up = pump(link, (Way::Up, up), from_client, to_server, state.clone());
+    let down = pump(
+        link,
+        (Way::Down, down),
+        from_server,
+        to_client,
+        state.clone(),
+    );
     // Harm ends both ways at once. Else each way delivers what was sent before
     // its sender was gone.
     let _ = tokio::try_join!(up, down);
@@ -212,7 +254,7 @@ struct Step {
 /// Takes bytes one way, until the sender or the receiver is gone.
 async fn pump(
     link: Link,
-    way: Way,
+    (way, carried): (Way, &AtomicU64),
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut state: watch::Receiver<State>,
@@ -252,11 +294,14 @@ async fn pump(
             read = from.read(&mut buffer), if room => match read {
                 // What was sent before a reset arrives: a reset would overtake it.
                 Ok(0) | Err(_) => reading = false,
-                Ok(count) => steps.push_back(Step {
-                    due: Instant::now() + delay(harm, &state.borrow()),
-                    bytes: buffer[..count].to_vec(),
-                    written: 0,
-                }),
+                Ok(count) => {
+                    carried.fetch_add(count as u64, Ordering::Relaxed);
+                    steps.push_back(Step {
+                        due: Instant::now() + delay(harm, &state.borrow()),
+                        bytes: buffer[..count].to_vec(),
+                        written: 0,
+                    });
+                }
             },
             written = write(&mut to, steps.front()), if !held && !steps.is_empty() => {
                 let Ok(count) = written else { return Ok(()) };

@@ -26,7 +26,7 @@ use baton_protocol::{
 };
 
 use crate::{
-    event::{Durability, Entry},
+    event::{Durability, Entry, Time},
     fleet::{Fleet, Presence, SlotId},
     out::Out,
     timers::Timer,
@@ -183,7 +183,7 @@ impl Fleet {
 
     /// Sees to it that its silence is noticed.
     pub(crate) fn watch_lease(&self, id: SlaveId, out: &mut Out) {
-        if let Some(left) = self.lease_left(id, out)
+        if let Some(left) = self.lease_left(id, out.now)
             && !out.runs(Timer::Lease(id))
         {
             out.start(Timer::Lease(id), left);
@@ -191,13 +191,13 @@ impl Fleet {
     }
 
     /// How long a slave is waited for yet; `None`: its silence says nothing.
-    pub(crate) fn lease_left(&self, id: SlaveId, out: &Out) -> Option<Duration> {
+    pub(crate) fn lease_left(&self, id: SlaveId, now: Time) -> Option<Duration> {
         let slave = self.slaves.get(&id)?;
         let keeps = slave.lease.keeps?;
         let patience = match mutant!("lease-no-margin") {
             true => keeps,
             false => lease::patience(keeps),
         };
-        Some(slave.heard.after(patience).since(out.now))
+        Some(slave.heard.after(patience).since(now))
     }
 }

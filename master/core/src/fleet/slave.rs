@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use baton_protocol::{
     LaunchId, ShardId, Version,
     message::{Clients, Hello, Role, StoreRoom},
+    state::MAX_UNACKNOWLEDGED,
 };
 
 use crate::{
@@ -33,6 +34,8 @@ pub(crate) struct Slave {
     /// Whether it said that its bot is built.
     pub(crate) built: bool,
     pub(crate) origin: Origin,
+    /// State bytes of each of its shards that may be on their way: the most that it was told.
+    pub(crate) unacknowledged: u64,
     pub(crate) past: Past,
     /// What its handlers did since its start, as it said last.
     pub(crate) record: Record,
@@ -228,6 +231,7 @@ impl Slave {
             },
             full: None,
             disbelieved: false,
+            unacknowledged: MAX_UNACKNOWLEDGED,
             origin: match presence {
                 Presence::Expected => Origin::Journal,
                 Presence::Joined | Presence::Away => Origin::Hello,

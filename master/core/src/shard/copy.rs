@@ -5,7 +5,7 @@
 use baton_protocol::{
     Epoch, ShardId, SlaveId, ToSlave, Version,
     message::{CopyState, StateAck, StateReady},
-    state::{MAX_UNACKNOWLEDGED, StateFrame},
+    state::{MAX_UNACKNOWLEDGED, MAX_UNACKNOWLEDGED_BETWEEN_HOSTS, StateFrame},
 };
 
 use crate::{
@@ -19,7 +19,13 @@ use crate::{
 impl Handover<'_> {
     pub(crate) fn copy(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         self.copy_begins(id, claim, to);
-        self.fleet.send_copy(id, claim, self.out);
+        self.send_copy(id, claim);
+    }
+
+    /// A copy begins, or begins again.
+    pub(crate) fn send_copy(&mut self, id: ShardId, claim: Claim) {
+        self.fleet
+            .send_copy(id, claim, &self.settings.host, self.out);
     }
 
     pub(crate) fn copy_begins(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
@@ -39,9 +45,10 @@ impl Handover<'_> {
         if let Some((claim, to)) = self.fleet.copying(header.shard, header.epoch)
             && claim.owner == from
         {
+            let most = self.fleet.most_on_its_way(from);
             let shard = &mut self.fleet.shards[header.shard];
             shard.on_its_way = shard.on_its_way.saturating_add(frame.body().len() as u64);
-            if shard.on_its_way > MAX_UNACKNOWLEDGED {
+            if shard.on_its_way > most {
                 let why = "the old slave sends state without waiting for it to be taken in";
                 return Err(self.stuck(header.shard, why.to_owned()));
             }
@@ -123,17 +130,44 @@ impl Handover<'_> {
 }
 
 impl Fleet {
-    /// A copy begins, or begins again.
-    pub(crate) fn send_copy(&mut self, id: ShardId, claim: Claim, out: &mut Out) {
+    fn send_copy(&mut self, id: ShardId, claim: Claim, own_host: &str, out: &mut Out) {
         let shard = &mut self.shards[id];
         debug_assert!(shard.phase.next_owner().is_some(), "a copy is for somebody");
         shard.on_its_way = 0;
+        let to = shard.phase.next_owner();
+        let mut ends = [Some(claim.owner), to].into_iter().flatten();
+        let crosses = ends.any(|end| self.is_on_another_host(end, own_host));
+        let unacknowledged = match crosses {
+            true => MAX_UNACKNOWLEDGED_BETWEEN_HOSTS,
+            false => 0,
+        };
+        if let Some(owner) = self.slaves.get_mut(&claim.owner) {
+            owner.unacknowledged = owner.unacknowledged.max(unacknowledged);
+        }
         let copy = CopyState {
             shard: id,
             epoch: claim.epoch,
             reader: self.reader(id),
+            unacknowledged,
         };
         out.send(claim.owner, ToSlave::CopyState(copy));
+    }
+
+    /// State bytes of one shard that its owner may have on their way.
+    fn most_on_its_way(&self, owner: SlaveId) -> u64 {
+        let owner = self.slaves.get(&owner);
+        owner.map_or(MAX_UNACKNOWLEDGED, |owner| owner.unacknowledged)
+    }
+
+    /// Whether what a slave says crosses the network: its host has a name, and another one
+    /// than the master's.
+    fn is_on_another_host(&self, id: SlaveId, own_host: &str) -> bool {
+        let named = || {
+            let name = self.slaves.get(&id)?.hello.process.host_name.as_ref()?;
+            Some(name.as_str().to_owned())
+        };
+        let host = self.host_of(id).or_else(named);
+        host.is_some_and(|host| host != own_host)
     }
 
     /// The version that was agreed on with the slave that a shard's copy is for.

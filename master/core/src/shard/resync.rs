@@ -52,7 +52,7 @@ impl Handover<'_> {
         match claim.stage {
             ClaimStage::Copying { .. } => {
                 self.out.restart(Timer::Shard(id));
-                self.fleet.send_copy(id, claim, self.out);
+                self.send_copy(id, claim);
             }
             ClaimStage::Dialling { to } => {
                 if let Some(ticket) = shard.ticket_for(to, ResumeAfter::Seal) {
@@ -79,7 +79,7 @@ impl Handover<'_> {
                 && !mutant!("stale-copy-kept") =>
             {
                 self.told_while_sealing(id, Sealing::CopyAnew);
-                self.fleet.send_copy(id, claim, self.out);
+                self.send_copy(id, claim);
             }
             Some(_) | None => self.said_again(id),
         }
@@ -183,7 +183,7 @@ impl Handover<'_> {
             shard.overtaken = shard.overtaken.saturating_add(1);
             self.copies_once_more(id, claim, to);
             if self.fleet.copying(id, claim.epoch).is_some() {
-                self.fleet.send_copy(id, claim, self.out);
+                self.send_copy(id, claim);
             }
         }
     }

@@ -2,11 +2,6 @@
 
 mod given_up;
 
-use baton_protocol::{
-    message::StateAck,
-    state::{MAX_STATE_BODY, MAX_UNACKNOWLEDGED, StateFrame},
-};
-
 use super::*;
 
 #[test]
@@ -370,43 +365,6 @@ fn a_slave_that_died_before_says_nothing_that_counts() {
         "it is told that a later epoch exists"
     );
     assert!(rig.all_served_by(B));
-}
-
-#[test]
-fn an_owner_that_does_not_wait_until_its_state_is_taken_in_fails_its_deploy_and_serves_on() {
-    let (mut rig, _) = Rig::moving(settings(1));
-    let frame = || {
-        let mut body = vec![0; MAX_STATE_BODY];
-        body[8] = 1;
-        ToMaster::State(StateFrame::from_body(100, body.into()).unwrap())
-    };
-    let ack = |frames: u64| {
-        ToMaster::StateAck(StateAck {
-            shard: ShardId(0),
-            epoch: Epoch(1),
-            bytes: frames * MAX_STATE_BODY as u64,
-        })
-    };
-    let room = MAX_UNACKNOWLEDGED / MAX_STATE_BODY as u64;
-    for _ in 0..room {
-        assert_eq!(orders(&rig.say(A, frame())), ["b State 0"]);
-    }
-    assert_eq!(orders(&rig.say(B, ack(room))).len(), 1);
-    // A copy that starts again owes nothing.
-    for _ in 0..room {
-        assert_eq!(orders(&rig.say(A, frame())), ["b State 0"]);
-    }
-    rig.input(Input::Left { slave: B });
-    rig.join(B, Role::Candidate);
-    for _ in 0..room {
-        assert_eq!(orders(&rig.say(A, frame())), ["b State 0"]);
-    }
-    let actions = rig.say(A, frame());
-    assert_eq!(orders(&actions), ["b Shutdown"]);
-    assert!(
-        matches!(ended(&actions), Some(Outcome::Aborted { reason }) if reason.contains("taken in"))
-    );
-    assert!(rig.all_served_by(A));
 }
 
 #[test]

@@ -108,6 +108,24 @@ fn a_slave_is_told_of_its_lease_and_of_each_answer_that_was_heard_behind_a_save(
 }
 
 #[test]
+fn operators_are_told_which_slots_have_a_lease_and_what_is_left_of_it() {
+    let mut rig = Rig::serving_with(leased(1));
+    let shown = |rig: &Rig| {
+        let view = rig.core.view(rig.now);
+        let slave = view.slaves.first().cloned().unwrap_or_default();
+        (view.slots[0].lease_ms, slave.lease_ms, slave.lease_left_ms)
+    };
+    // It did not say yet that it keeps it.
+    assert_eq!(shown(&rig), (Some(30_000), None, None));
+    rig.say(A, keeps(1, LEASE));
+    assert_eq!(shown(&rig), (Some(30_000), Some(30_000), Some(35_000)));
+    silent_until(&mut rig, 20 * SECOND);
+    assert_eq!(shown(&rig), (Some(30_000), Some(30_000), Some(15_000)));
+    let without = Rig::serving(1);
+    assert_eq!(shown(&without), (None, None, None));
+}
+
+#[test]
 fn where_nothing_can_be_saved_nothing_is_acknowledged() {
     let mut rig = kept(1);
     rig.core.handle(rig.now, Input::Tick);

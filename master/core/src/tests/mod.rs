@@ -15,6 +15,7 @@ mod bake;
 mod beside;
 mod chain;
 mod cold;
+mod copies;
 mod dark;
 mod deaths;
 mod deploys;

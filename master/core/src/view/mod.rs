@@ -88,6 +88,10 @@ pub struct SlotView {
     /// The host whose agent starts its slaves; absent: the master itself does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// How many milliseconds its slaves serve without a leader (`on_silence = "lease"`);
+    /// absent: for ever, and a silent one waits for an operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
     /// Why nothing can be started into it now; absent: something can.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cannot_start: Option<String>,
@@ -196,6 +200,9 @@ pub struct SlaveView {
     /// How many milliseconds it serves without a leader, as far as anybody relies on it;
     /// absent: for ever.
     pub lease_ms: Option<u64>,
+    /// In how many milliseconds its silence frees its shards, unless it says something before;
+    /// absent: its silence says nothing.
+    pub lease_left_ms: Option<u64>,
     /// Whether its slot has a lease and it knows of none: its silence says nothing.
     pub lease_refused: bool,
     /// How many shards it owns.

@@ -88,6 +88,7 @@ impl Table<'_> {
         if let Some(cold) = cold(status) {
             lines.push(format!("           {cold}"));
         }
+        lines.extend(self.masters());
         lines.extend(self.arrangement());
         lines.push(format!("IDENTIFY   {}", self.identifies()));
         if let Some(replay) = self.replay() {

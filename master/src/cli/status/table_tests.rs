@@ -50,6 +50,57 @@ fn other_hosts_have_a_line_each_and_a_slave_is_named_with_its_host() {
 }
 
 #[test]
+fn a_slot_with_a_lease_says_so_and_what_is_left_of_it_while_its_slave_is_silent() {
+    let mut fleet = fleet(vec![shard(0, "unreachable", "aaaaaaaabbbb")]);
+    let slot = fleet["slots"][0]["name"].as_str().unwrap().to_owned();
+    let shown = |fleet: &Value| table(fleet, Paint::Plain, 120, Wrong::Last).join("\n");
+    fleet["slaves"] = json!([{"slave": "aaaaaaaabbbb", "slot": slot, "shards": 1, "connected": true,
+        "lease_ms": 30_000, "lease_left_ms": 34_000}]);
+    assert!(!shown(&fleet).contains("lease"), "it has none");
+    fleet["slots"][0]["lease_ms"] = 30_000.into();
+    let well = shown(&fleet);
+    let says = format!("slot {slot}: lease of 30 s");
+    assert!(well.contains(&says) && !well.contains("silent"), "{well}");
+    fleet["slaves"][0]["connected"] = false.into();
+    fleet["slaves"][0]["lease_left_ms"] = 12_000.into();
+    let silent = shown(&fleet);
+    for part in [
+        "unreachable, lease 12 s",
+        "slave aaaaaaaa is silent: if it stays so for 12 s still, its shards go on elsewhere",
+    ] {
+        assert!(silent.contains(part), "{part}: {silent}");
+    }
+    fleet["slaves"][0]["lease_left_ms"] = Value::Null;
+    let refuses = shown(&fleet);
+    assert!(
+        refuses.contains("keeps no lease") && refuses.contains("baton-master fence"),
+        "{refuses}"
+    );
+}
+
+#[test]
+fn masters_that_share_a_store_have_a_line_and_what_they_lack() {
+    let mut fleet = fleet(vec![shard(0, "serving", "aaaaaaaabbbb")]);
+    let shown = |fleet: &Value| table(fleet, Paint::Plain, 120, Wrong::Last).join("\n");
+    assert!(!shown(&fleet).contains("masters"), "there is one");
+    fleet["leadership"] = json!({"leads": true, "host": "master-1", "store": "nats://store-1",
+        "standbys": [{"host": "master-2"}, {"host": "master-3"}]});
+    let well = shown(&fleet);
+    let line = "masters    master-1 leads; 2 standby masters: master-2, master-3";
+    assert!(well.contains(line) && !well.contains("nats://"), "{well}");
+    fleet["leadership"]["standbys"] = json!([]);
+    fleet["leadership"]["store_away_ms"] = 12_000.into();
+    let alone = shown(&fleet);
+    for part in [
+        "master-1 leads; no standby master",
+        "the store has not answered for 12 s",
+        "nats://store-1",
+    ] {
+        assert!(alone.contains(part), "{part}: {alone}");
+    }
+}
+
+#[test]
 fn each_shard_that_does_not_serve_has_a_line() {
     let mut shards: Vec<Value> = (0..1024)
         .map(|n| shard(n, "serving", "aaaaaaaabbbb"))

@@ -1,13 +1,20 @@
 //! Clients and brokers, where a slave has some.
 
-use baton_core::view::{HostView, SinkView};
+use baton_core::{
+    event::{Evidence, News},
+    view::{HostView, SinkView},
+};
 use baton_protocol::{
     ShardId,
     message::{Absent, Clients, Library, Refusals, SinkReport, Waiting},
 };
 
-use super::{SLAVE, parsed, view};
-use crate::metrics::Metrics;
+use super::{SLAVE, parsed, parsed_of, told, view};
+use crate::{
+    metrics::Metrics,
+    news::Observer as _,
+    post::{Named, Standing},
+};
 
 #[test]
 fn clients_are_shown_where_a_slave_serves_some() {
@@ -159,4 +166,68 @@ fn hosts_are_shown_where_there_are_others_than_the_masters() {
     }
     let silence = r#"baton_host_agent_silence_seconds{host="west"}"#;
     assert!(!shown.values.contains_key(silence));
+}
+
+#[test]
+fn leases_are_shown_where_a_slot_has_one_and_those_that_are_over_are_counted() {
+    let metrics = Metrics::default();
+    let mut view = view();
+    let without = parsed(&metrics, &view);
+    assert!(
+        !without
+            .types
+            .keys()
+            .any(|name| name.starts_with("baton_lease_"))
+    );
+    assert_eq!(without.value("baton_leases_over_total"), 0.0);
+    view.slaves[0].lease_ms = Some(30_000);
+    view.slaves[0].lease_left_ms = Some(12_500);
+    let gone = |evidence| News::SlaveGone {
+        slave: SLAVE,
+        dead: Some(evidence),
+        held: 3,
+        slot: "main".to_owned(),
+        build: "v1".to_owned(),
+        pid: 7,
+        host: None,
+    };
+    for evidence in [Evidence::Process, Evidence::Operator, Evidence::Lease] {
+        metrics.happened(&told(gone(evidence)));
+    }
+    let parsed = parsed(&metrics, &view);
+    let slave = format!(r#"{{slave="{SLAVE}",slot="main",build="v \"1\"\n"}}"#);
+    for (series, value) in [
+        (format!("baton_lease_seconds{slave}"), 30.0),
+        (format!("baton_lease_left_seconds{slave}"), 12.5),
+        (format!("baton_lease_refused{slave}"), 0.0),
+        ("baton_leases_over_total".to_owned(), 1.0),
+    ] {
+        assert_eq!(parsed.value(&series), value, "{series}");
+    }
+}
+
+#[test]
+fn who_leads_is_shown_where_masters_share_a_store() {
+    let metrics = Metrics::default();
+    let alone = parsed(&metrics, &view());
+    assert!(
+        !alone
+            .types
+            .keys()
+            .any(|name| name.starts_with("baton_leads"))
+    );
+    let standing = Standing {
+        leads: true,
+        store_away_ms: Some(2500),
+        standbys: vec![Named::default(), Named::default()],
+        ..Standing::default()
+    };
+    let parsed = parsed_of(&metrics, &view(), Some(&standing));
+    for (series, value) in [
+        ("baton_leads", 1.0),
+        ("baton_leads_standbys", 2.0),
+        ("baton_leads_store_away_seconds", 2.5),
+    ] {
+        assert_eq!(parsed.value(series), value, "{series}");
+    }
 }

@@ -188,11 +188,12 @@ fn to_joined() -> impl Strategy<Value = ToSlave> {
         any::<(u64, u64)>().prop_map(|(number, heard)| ToSlave::Ping(Ping { number, heard })),
         unit().prop_map(ToSlave::IdentifyPermit),
         settled().prop_map(ToSlave::Settled),
-        (unit(), any::<u16>()).prop_map(|(unit, reader)| {
+        (unit(), any::<u16>(), any::<u64>()).prop_map(|(unit, reader, unacknowledged)| {
             ToSlave::CopyState(CopyState {
                 shard: unit.shard,
                 epoch: unit.epoch,
                 reader: Version(reader),
+                unacknowledged,
             })
         }),
         ack().prop_map(ToSlave::StateAck),

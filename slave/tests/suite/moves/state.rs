@@ -92,6 +92,7 @@ async fn a_copy_that_nobody_acknowledged_does_not_stand_in_the_way_of_the_next()
             shard: ShardId(0),
             epoch: Epoch(1),
             reader: Version::NEWEST,
+            unacknowledged: 0,
         }))
         .await;
     // Four frames are on their way, and nobody takes them in.

@@ -329,6 +329,7 @@ async fn a_folder_that_the_next_owner_cannot_use_fails_the_copy_while_the_owner_
         shard: ShardId(0),
         epoch: Epoch(1),
         reader: Version::NEWEST,
+        unacknowledged: 0,
     };
     scene.sides[0].peer.order(ToSlave::CopyState(copy)).await;
     let frame = scene.sides[0]

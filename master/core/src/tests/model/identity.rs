@@ -276,6 +276,8 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             clients: _,
             sink: _,
             disbelieved: _,
+            // All are on one host.
+            unacknowledged: _,
         } = slave;
         (id, holds, serving, without_session, unsettled, built).hash(hasher);
         left_behind.hash(hasher);

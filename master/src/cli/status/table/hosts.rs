@@ -18,6 +18,38 @@ impl Table<'_> {
             .collect()
     }
 
+    /// Who leads and who would, where masters share a store.
+    pub(super) fn masters(&self) -> Vec<String> {
+        let leadership = &self.status["leadership"];
+        if !leadership.is_object() {
+            return Vec::new();
+        }
+        let standbys = list(&leadership["standbys"]).iter();
+        let standbys: Vec<_> = standbys.map(|standby| text(&standby["host"])).collect();
+        let leads = format!("{} leads", text(&leadership["host"]));
+        let mut lines = vec![match standbys[..] {
+            [] => self.paint.busy(&format!(
+                "masters    {leads}; no standby master: nobody follows if it is lost"
+            )),
+            [..] => format!(
+                "masters    {leads}; {}: {}",
+                count(standbys.len() as u64, "standby master"),
+                standbys.join(", ")
+            ),
+        }];
+        if let Some(away) = leadership["store_away_ms"].as_u64() {
+            lines.push(self.paint.bad(&format!(
+                "           the store has not answered for {}: what serves goes on, nothing begins; {}",
+                span(away),
+                text(&leadership["store"])
+            )));
+        }
+        if let Some(trouble) = leadership["trouble"].as_str() {
+            lines.push(self.paint.bad(&format!("           {trouble}")));
+        }
+        lines
+    }
+
     fn host(&self, host: &Value) -> String {
         let name = text(&host["host"]);
         let since = host["since_ms"].as_u64();

@@ -108,6 +108,7 @@ impl Table<'_> {
         if let Some(why) = slot["cannot_start"].as_str() {
             notes.push(self.paint.bad(&format!("slot {name}: {why}")));
         }
+        notes.extend(self.lease(name, slot));
         notes.extend(self.store(name, slot));
         let wanted = slot["standbys_wanted"].as_u64().unwrap_or(0);
         let built = slot["standbys_built"].as_u64().unwrap_or(0);
@@ -115,6 +116,38 @@ impl Table<'_> {
             let few = format!("slot {name}: {built} of {} ready", count(wanted, "standby"));
             notes.push(self.paint.busy(&few));
         }
+        notes
+    }
+
+    /// That a slot has a lease, and what is left of it where a slave is silent.
+    fn lease(&self, name: &str, slot: &Value) -> Vec<String> {
+        let Some(lease) = slot["lease_ms"].as_u64() else {
+            return Vec::new();
+        };
+        let mut notes = vec![self.paint.faint(&format!(
+            "slot {name}: lease of {}: its slaves stop by themselves so long after a master's \
+             last word",
+            span(lease)
+        ))];
+        let silent = list(&self.status["slaves"]).iter();
+        let silent = silent.filter(|slave| {
+            let is_silent = slave["connected"] != true || slave["hangs"] == true;
+            slave["slot"] == name && is_silent && slave["shards"].as_u64() > Some(0)
+        });
+        notes.extend(silent.map(|slave| {
+            let who = format!("slave {:.8}", text(&slave["slave"]));
+            let shards = count(slave["shards"].as_u64().unwrap_or(0), "shard");
+            self.paint.bad(&match slave["lease_left_ms"].as_u64() {
+                Some(left) => format!(
+                    "{who} is silent: if it stays so for {} still, its shards go on elsewhere",
+                    span(left)
+                ),
+                None => format!(
+                    "{who} is silent and keeps no lease: {shards} wait for it, or for \
+                     baton-master fence"
+                ),
+            })
+        }));
         notes
     }
 
@@ -190,7 +223,10 @@ impl Table<'_> {
                 ago if ago > QUIET => (format!("silent for {}", span(ago)), Look::Busy),
                 _ => plain("connected"),
             },
-            false => ("unreachable".to_owned(), Look::Bad),
+            false => match slave["lease_left_ms"].as_u64() {
+                Some(left) => (format!("unreachable, lease {}", span(left)), Look::Bad),
+                None => ("unreachable".to_owned(), Look::Bad),
+            },
         };
         let place = match slave["host"].as_str() {
             Some(host) => plain(format!("{slot}@{host}")),
