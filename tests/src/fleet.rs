@@ -3,13 +3,13 @@
 
 mod hosts;
 mod lines;
+mod masters;
 mod options;
+mod sockets;
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -18,11 +18,18 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{process::Command, time::Instant};
 
-use self::lines::{
-    ARMED, First, master_toml, slave_arguments, slave_command, start_master, write_toml,
-};
 pub use self::options::{Armed, Crash, FleetOptions, SlotOptions, Special};
-pub use self::{hosts::AgentOptions, lines::HIDDEN};
+pub use self::sockets::own_proxy;
+pub use self::{
+    hosts::AgentOptions,
+    lines::HIDDEN,
+    masters::{Leads, Other},
+};
+use self::{
+    lines::{ARMED, First, master_toml, slave_arguments, slave_command, start_master, write_toml},
+    masters::Seat,
+    sockets::own_socket,
+};
 use crate::{
     discord::{Discord, TOKEN},
     error::{Error, Result},
@@ -47,12 +54,16 @@ pub struct Fleet {
     pub admin: Endpoint,
     /// Where the master's page is, if it has one.
     pub admin_http: Option<String>,
-    /// The master.
+    /// The master; of two, the one that led when it was looked at last.
     pub master: Process,
+    /// The other one of two.
+    pub other: Option<Other>,
     options: FleetOptions,
     folder: PathBuf,
     config: PathBuf,
     listen: String,
+    /// Which of two masters `master` is.
+    seat: Seat,
     /// How often the master was started.
     starts: u32,
     /// Deletes the folder, unless it is kept.
@@ -96,7 +107,10 @@ impl Fleet {
             }
             None => own_socket(0),
         };
-        write_toml(&config, &master_toml(&folder, &discord, &options, listen)?)?;
+        write_toml(
+            &config,
+            &master_toml(&folder, &discord, &options, Seat::First, listen)?,
+        )?;
         let mut options = options;
         let (first, starts) = match First::start(&folder, &discord, &options, 1).await {
             // It was to die on the way.
@@ -113,20 +127,29 @@ impl Fleet {
             admin_http,
         } = first;
         // The next master listens where the slaves redial.
-        write_toml(&config, &master_toml(&folder, &discord, &options, &listen)?)?;
-        Ok(Self {
+        write_toml(
+            &config,
+            &master_toml(&folder, &discord, &options, Seat::First, &listen)?,
+        )?;
+        let mut fleet = Self {
             news,
             listen,
             admin_http,
             discord,
             admin,
             master,
+            other: None,
             options,
             folder,
             config,
+            seat: Seat::First,
             starts,
             _temporary: temporary,
-        })
+        };
+        if fleet.options.special.stores.is_some() {
+            fleet.start_other().await?;
+        }
+        Ok(fleet)
     }
 
     /// From now on the master kills itself at its point.
@@ -149,8 +172,14 @@ impl Fleet {
     /// It does not start.
     pub async fn restart_master(&mut self) -> Result<()> {
         self.starts += 1;
-        let (master, _) =
-            start_master(&self.folder, &self.discord, &self.options, self.starts).await?;
+        let (master, _) = start_master(
+            &self.folder,
+            &self.discord,
+            &self.options,
+            self.seat,
+            self.starts,
+        )
+        .await?;
         self.master = master;
         self.news = News::open(&self.admin).await?;
         Ok(())
@@ -455,23 +484,4 @@ impl Drop for Fleet {
     fn drop(&mut self) {
         kill_processes_naming(&self.folder.display().to_string());
     }
-}
-
-/// Where the slaves of one fleet can serve clients of their own: nobody else is given this
-/// address.
-#[must_use]
-pub fn own_proxy() -> SocketAddr {
-    own_socket(7878)
-}
-
-/// A port at an address that no other fleet of this host has; 0 is any port. A master that is
-/// started again wants its port back, and as the near end of a connection any process
-/// could have been given one of 127.0.0.1 meanwhile.
-fn own_socket(port: u16) -> SocketAddr {
-    static FLEETS: AtomicU32 = AtomicU32::new(0);
-    let fleet = FLEETS.fetch_add(1, Ordering::Relaxed);
-    let process = std::process::id();
-    let part = |number: u32| (number % 250 + 1) as u8;
-    let address = Ipv4Addr::new(127, part(process), part(process / 250), part(fleet));
-    (address, port).into()
 }

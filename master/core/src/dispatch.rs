@@ -147,7 +147,11 @@ impl Core {
                 .permits
                 .budget_resets(&self.fleet, &self.settings, &mut self.out),
             Timer::Slot(slot) => {
-                if self.is_idle(slot) && !self.fleet.held {
+                // Whoever is started while nothing can be saved gets no shard. That saves work
+                // again touches every slot.
+                let waits =
+                    self.fleet.held || (self.out.saves.fail() && !mutant!("launched-unsaved"));
+                if self.is_idle(slot) && !waits {
                     self.fleet.slot_due(slot, &self.settings, &mut self.out);
                 }
             }

@@ -90,6 +90,8 @@ pub struct Settings {
     pub standbys: u32,
     /// How long a session can be resumed after its connection ended.
     pub resume_window: Duration,
+    /// Saves that fail for so long are an alarm; zero: the first one is.
+    pub save_alarm: Duration,
     /// First wait after a failed launch; doubles up to `backoff_max`.
     pub backoff: Duration,
     /// Longest wait after failed launches.
@@ -216,6 +218,7 @@ impl Default for Settings {
             late_seal: false,
             standbys: 0,
             resume_window: Duration::from_secs(90),
+            save_alarm: Duration::ZERO,
             backoff: Duration::from_secs(1),
             backoff_max: Duration::from_secs(60),
             identify_window: Duration::from_secs(5),

@@ -20,9 +20,6 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
-/// A master answers a dial, and each step of the handshake, within this time.
-const DEADLINE: Duration = Duration::from_secs(10);
-
 /// Messages that wait for a master that does not read. One more and it is given up: it hears
 /// everything when the agent dials again.
 const QUEUE: usize = 4096;
@@ -72,17 +69,18 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Dials, proves, reports, and waits until that is accepted.
+    /// Dials, proves, reports, and waits until that is accepted, within `deadline`.
     pub(super) async fn dial(
         address: &Address,
         tls_dir: Option<PathBuf>,
         hello: AgentHello,
         report: AgentReport,
         secret: &Secret,
+        deadline: Duration,
     ) -> Result<Self, LinkError> {
         let shaking = shake_hands(address, tls_dir, hello, report, secret);
-        let shaken = timeout(DEADLINE, shaking);
-        shaken.await.map_err(|_| LinkError::Slow(DEADLINE))?
+        let shaken = timeout(deadline, shaking);
+        shaken.await.map_err(|_| LinkError::Slow(deadline))?
     }
 
     /// The next order; `None`: the link is over.

@@ -16,6 +16,7 @@ mod processes;
 mod reaper;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod watching;
 
 use std::{
@@ -50,16 +51,8 @@ use crate::{
     service,
 };
 
-/// The first pause after a failed dial, and the longest.
-const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(5);
-
 /// What tasks tell waits here.
 const QUEUE: usize = 1024;
-
-/// A master that says nothing for so many pings, and a bit more, is dialled again.
-const SILENT_PINGS: u32 = 4;
-const SLACK: Duration = Duration::from_secs(5);
 
 /// After the grace, killed slaves are dead within this time, or the agent ends before them.
 const KILLED: Duration = Duration::from_secs(2);
@@ -341,6 +334,7 @@ impl Agent {
             link,
             happened,
             heard,
+            masters,
             ..
         } = self;
         let way = async {
@@ -354,7 +348,7 @@ impl Agent {
                 }
                 Way::Linked(link) => {
                     let ping = Duration::from_millis(link.accepted.ping_ms);
-                    let silent = *heard + ping.saturating_mul(SILENT_PINGS) + SLACK;
+                    let silent = *heard + turns::silence(masters.len(), ping);
                     tokio::select! {
                         biased;
                         order = link.order() => Next::Order(order),
@@ -384,7 +378,7 @@ impl Agent {
             }
             Next::Silent => {
                 warn!("the master says nothing: link closed");
-                self.redial();
+                self.next_master();
             }
             Next::Due => self.dial(),
             Next::Dialled(Ok(link)) => self.linked(link),
@@ -424,7 +418,7 @@ impl Agent {
                 error!(detail = refused.detail, "the master refuses this agent");
                 // Not at once again.
                 self.failures = self.failures.max(SEVERAL);
-                return self.redial();
+                return self.next_master();
             }
             ToAgent::Welcome(_) | ToAgent::Accepted(_) => {
                 warn!("the master greets twice: link closed");
@@ -450,7 +444,9 @@ impl Agent {
         let address = self.masters[self.next % self.masters.len()].clone();
         let (hello, report) = (self.hello.clone(), self.processes.report());
         let (secret, tls_dir) = (self.secret.clone(), self.tls_dir.clone());
-        let dial = async move { Link::dial(&address, tls_dir, hello, report, &secret).await };
+        let limit = turns::answer(self.masters.len());
+        let dial =
+            async move { Link::dial(&address, tls_dir, hello, report, &secret, limit).await };
         self.link = Way::Dial(AbortOnDropHandle::new(tokio::spawn(dial)));
     }
 
@@ -471,16 +467,19 @@ impl Agent {
         if self.failures.is_power_of_two() || self.failures == 0 {
             warn!(master, failures = self.failures, "the master {error}");
         }
+        self.next_master();
+    }
+
+    /// It is the next one's turn.
+    fn next_master(&mut self) {
         self.next = (self.next + 1) % self.masters.len();
         self.redial();
     }
 
-    /// The next master is dialled, after a pause that grows with each round.
+    /// A master is dialled: at once, if not all of them had their turn, else after a pause that
+    /// grows with each round.
     fn redial(&mut self) {
-        let rounds = self.failures / u32::try_from(self.masters.len()).unwrap_or(1).max(1);
-        let pause = FIRST
-            .saturating_mul(2_u32.saturating_pow(rounds.min(16)))
-            .min(LONGEST);
+        let pause = turns::pause(self.failures, self.masters.len());
         self.failures = self.failures.saturating_add(1);
         self.link = Way::Wait(Instant::now() + pause);
     }

@@ -8,7 +8,17 @@ use baton_protocol::message::Hello;
 use super::{Config, Slot, shards::arrange, signs};
 use crate::{discord, error::Error};
 
+/// The servers of a store need 4 to 8 s to choose another leader among them.
+const STORE_CHOOSES: Duration = Duration::from_secs(10);
+
 impl Config {
+    /// A slave that is reached and does not hang answers within this time: one ping may be on
+    /// its way, and one late.
+    pub(crate) fn answers(&self) -> Duration {
+        let pings = self.limits.ping.saturating_mul(2);
+        pings.saturating_add(Duration::from_secs(1))
+    }
+
     /// What the core is to keep to, with `shard_count` shards.
     #[must_use]
     pub fn settings(&self, shard_count: u32) -> Settings {
@@ -48,11 +58,7 @@ impl Config {
             silent: limits.silent,
             error_gate: limits.error_gate,
             error_gate_events: limits.error_gate_events,
-            // One ping may be on its way, and one late.
-            answers: limits
-                .ping
-                .saturating_mul(2)
-                .saturating_add(Duration::from_secs(1)),
+            answers: self.answers(),
             retire: limits.retire,
             lag_gate: limits.lag_gate,
             canary: limits.canary,
@@ -62,6 +68,10 @@ impl Config {
             standbys: self.standbys,
             late_seal: self.late_seal,
             resume_window: limits.resume_window,
+            save_alarm: match self.store {
+                Some(_) => STORE_CHOOSES,
+                None => Duration::ZERO,
+            },
             backoff: limits.backoff,
             backoff_max: limits.backoff_max,
             identify_window: limits.identify_window,

@@ -303,6 +303,13 @@ impl Config {
             let key = format!("limits.{name}");
             found.add(&key, format!("{key} is zero: it must be greater than zero"));
         }
+        if options.store.is_some() && limits.ping > store::LONGEST_PING {
+            found.add(
+                "limits.ping",
+                "limits.ping is over 5s: slaves that know several masters look for another one \
+                 where one says nothing for 10s",
+            );
+        }
         if limits.hang < limits.ping {
             found.add(
                 "limits.hang",

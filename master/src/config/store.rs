@@ -4,6 +4,7 @@ use std::{
     fmt, fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{checks::Found, options::Options, parts::Token};
@@ -72,6 +73,9 @@ impl SharedStore {
         self.servers.join(",")
     }
 }
+
+/// Slaves and agents that know several masters leave one that says nothing for 10 s.
+pub(super) const LONGEST_PING: Duration = Duration::from_secs(5);
 
 /// Reads what the keys `store...` say; `None`: the journal is a file of this host.
 pub(super) fn store(options: &Options, found: &mut Found) -> Option<SharedStore> {

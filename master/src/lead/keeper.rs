@@ -46,6 +46,8 @@ pub(super) struct Keeper {
     pub(super) bucket: Bucket,
     pub(super) me: Named,
     pub(super) post: Arc<Post>,
+    /// A slave that answers nothing for so long is not reached.
+    pub(super) answers: Duration,
     /// Why it is over.
     pub(super) lost: watch::Sender<Option<String>>,
 }
@@ -152,11 +154,11 @@ impl Keeper {
             Some(best) => self.reach().await.zip(Some(best)),
             None => None,
         };
-        let Some(((connected, known), best)) = reach else {
+        let Some(((reached, known), best)) = reach else {
             *less = 0;
             return None;
         };
-        if connected * 2 >= known || best.reaches <= connected {
+        if reached * 2 >= known || best.reaches <= reached {
             *less = 0;
             return None;
         }
@@ -165,14 +167,15 @@ impl Keeper {
             return None;
         }
         let why = format!(
-            "it reaches {connected} of {known} slaves, and the standby master on {} {}",
+            "it reaches {reached} of {known} slaves, and the standby master on {} {}",
             best.host, best.reaches
         );
         self.lost.send_replace(Some(why));
         Some(best.host)
     }
 
-    /// Slaves that are connected, and all that are known.
+    /// Slaves that answer, and all that are known. A link to a host that is cut off stays for
+    /// long.
     async fn reach(&self) -> Option<(usize, usize)> {
         let (answer, view) = oneshot::channel();
         let notices = self.post.notices()?;
@@ -181,7 +184,10 @@ impl Keeper {
             view.await.ok()
         };
         let view = timeout(LOOK, asked).await.ok()??;
-        let connected = view.slaves.iter().filter(|slave| slave.connected);
-        Some((connected.count(), view.slaves.len()))
+        let patience = self.answers.as_millis();
+        let answers = |ago: u64| u128::from(ago) < patience || mutant!("link-is-reach");
+        let slaves = view.slaves.iter();
+        let reached = slaves.filter(|slave| slave.answered_ms_ago.is_some_and(answers));
+        Some((reached.count(), view.slaves.len()))
     }
 }

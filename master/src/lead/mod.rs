@@ -146,6 +146,8 @@ pub(crate) struct Candidate {
     me: Named,
     pub(crate) post: Arc<Post>,
     copy: Copy,
+    /// A slave that answers the leader nothing for so long is not reached.
+    answers: Duration,
     declared: bool,
     declare_at: Instant,
     say_at: Instant,
@@ -185,6 +187,7 @@ impl Candidate {
             me,
             post: Arc::new(Post::new(&host, &store.place())),
             copy,
+            answers: config.answers(),
             declared: false,
             declare_at: now,
             say_at: now,
@@ -279,6 +282,7 @@ impl Candidate {
             bucket: bucket.clone(),
             me: me.clone(),
             post: Arc::clone(&self.post),
+            answers: self.answers,
             lost: told,
         };
         let keep = closing.clone();

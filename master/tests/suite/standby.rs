@@ -102,7 +102,7 @@ impl Hosts {
         let secret = Secret::random().unwrap().to_hex();
         let host = |name: &str, url: String| {
             let fleet = Fleet::new(&format!(
-                "host = {name:?}\nstore = {:?}\nshard_count = 4\n[limits]\nbackoff = \"100ms\"\n",
+                "host = {name:?}\nstore = {:?}\nshard_count = 4\n[limits]\nbackoff = \"100ms\"\nping = \"500ms\"\n",
                 url
             ));
             let run = fleet.socket().with_file_name("");
@@ -301,6 +301,22 @@ async fn a_leader_that_reaches_fewer_slaves_than_a_standby_master_steps_down_for
     let Some(hosts) = Hosts::new() else { return };
     let (a, _b, slave) = hosts.served().await;
     let term = slave.seen().term.counter;
+    let slave = slave.only_at(&hosts.b.socket());
+    until("a later term", || slave.seen().term.counter > term).await;
+    assert_eq!(ended(a).await, Some(5));
+    hosts.b.settled().await;
+    assert_eq!(slave.serving(), 4);
+    let log = hosts.a.log();
+    assert!(log.contains("reaches 0 of 1 slaves"), "{log}");
+}
+
+#[tokio::test]
+async fn a_leader_that_is_cut_off_from_its_slaves_steps_down_although_their_links_stay() {
+    let Some(hosts) = Hosts::new() else { return };
+    let (a, _b, slave) = hosts.served().await;
+    let term = slave.seen().term.counter;
+    slave.seen().mute = true;
+    until("a link that says nothing", || !slave.seen().mute).await;
     let slave = slave.only_at(&hosts.b.socket());
     until("a later term", || slave.seen().term.counter > term).await;
     assert_eq!(ended(a).await, Some(5));

@@ -101,7 +101,9 @@ impl Agent {
                 self.farewell().await;
                 return Ok(());
             }
-            let silent = self.heard + self.base.context.config.timings.master_silence;
+            let config = &self.base.context.config;
+            let patience = config.timings.master_silence;
+            let silent = self.heard + Turns::silence(&config.masters, patience);
             let followed = self.followed_until.filter(|_| !self.base.is_leaving());
             let linked = self.base.link().is_some();
             let look = self.kept.look_in().map(|look| Instant::now() + look);
@@ -121,7 +123,7 @@ impl Agent {
                 event = self.base.next() => self.event(event)?,
                 () = sleep_until(silent), if linked => {
                     tracing::warn!("the master says nothing: link closed");
-                    self.redial();
+                    self.dialled_in_vain();
                 }
                 () = context.checkpoints.changed(), if line.is_none() => {
                     self.line = Some(context.checkpoints.next_line());

@@ -12,6 +12,10 @@ use baton_protocol::Address;
 /// nothing, and the next one may lead.
 const ANSWER: Duration = Duration::from_secs(3);
 
+/// Where several are named, one that says nothing for so long is left: it pings at least every
+/// 5 s, and another one may lead by now.
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(super) struct Turns {
@@ -29,6 +33,14 @@ impl Turns {
             _ => patience.min(ANSWER),
         };
         (masters[self.at % masters.len()].clone(), patience)
+    }
+
+    /// For how long a master may say nothing.
+    pub(super) fn silence(masters: &[Address], patience: Duration) -> Duration {
+        match masters.len() {
+            0 | 1 => patience,
+            _ => patience.min(SILENCE),
+        }
     }
 
     /// This one is dialled in vain. Whether the next one is dialled at once: not all of them
@@ -92,5 +104,10 @@ mod tests {
         let two = masters(&[1, 2]);
         assert_eq!(turns.master(&two, LONG).1, ANSWER);
         assert_eq!(turns.master(&two, Duration::from_secs(1)).1.as_secs(), 1);
+        // The next one may lead where one says nothing.
+        let half = Duration::from_secs(30);
+        assert_eq!(Turns::silence(&one, half), half);
+        assert_eq!(Turns::silence(&two, half), SILENCE);
+        assert_eq!(Turns::silence(&two, LONG / 10).as_secs(), 1);
     }
 }

@@ -27,6 +27,14 @@ pub struct Nats {
 }
 
 impl Nats {
+    /// Whether one can be started here.
+    ///
+    /// # Errors
+    /// It is not installed.
+    pub fn is_here() -> Result<(), Error> {
+        program("nats-server").map(drop)
+    }
+
     /// Starts it.
     ///
     /// # Errors

@@ -14,23 +14,28 @@ pub(super) const HOST: &str = "other";
 #[derive(Debug)]
 pub(super) struct Agent {
     process: Process,
-    /// Between it and the master.
+    /// Between it and the master; of two, the one that leads.
     pub(super) to_master: Wire,
+    /// Where it dials the masters.
+    join: String,
 }
 
 impl Agent {
-    pub(super) async fn start(fleet: &Fleet) -> Result<Self> {
+    /// `to_other`: between it and the other one of two masters.
+    pub(super) async fn start(fleet: &Fleet, to_other: Option<&Wire>) -> Result<Self> {
         let to_master = Wire::lay().await?;
         to_master.lead_to(address(fleet.listen())?);
+        let join = all(&to_master, to_other);
         Ok(Self {
-            process: fleet.start_agent_with(&options(&to_master)).await?,
+            process: fleet.start_agent_with(&options(&join)).await?,
             to_master,
+            join,
         })
     }
 
     /// Starts it again, as a supervisor does.
     pub(super) async fn start_again(&mut self, fleet: &Fleet) -> Result<()> {
-        self.process = fleet.start_agent_with(&options(&self.to_master)).await?;
+        self.process = fleet.start_agent_with(&options(&self.join)).await?;
         Ok(())
     }
 
@@ -47,10 +52,19 @@ impl Agent {
     }
 }
 
-fn options(to_master: &Wire) -> AgentOptions {
+/// The addresses of the masters.
+pub(super) fn all(to_master: &Wire, to_other: Option<&Wire>) -> String {
+    let first = to_master.address().to_string();
+    match to_other {
+        Some(other) => format!("{first},{}", other.address()),
+        None => first,
+    }
+}
+
+fn options(join: &str) -> AgentOptions {
     AgentOptions {
         host: HOST.to_owned(),
-        join: to_master.address().to_string(),
+        join: join.to_owned(),
         runs: Vec::new(),
         tls: None,
     }

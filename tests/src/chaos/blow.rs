@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    brokers, builds, clients, crash, deadly, host, journal, operator, overload,
+    brokers, builds, clients, crash, deadly, host, journal, leaders, operator, overload,
     phase::Phase,
     row::{Blow, Damage, Resource},
     scene::{SECOND, Scene, Who},
@@ -115,6 +115,8 @@ pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
         Blow::Store(harm) => store::strike(scene, harm).await,
         Blow::Clients(harm) => clients::strike(scene, harm).await,
         Blow::Broker(harm) => brokers::strike(scene, harm).await,
+        Blow::Leader(harm) => leaders::strike(scene, harm).await,
+        Blow::Shared(harm) => leaders::strike_store(scene, harm).await,
         Blow::PowerCut => {
             if phase == Phase::M0 {
                 // A session that is older than a second was saved durably: the end

@@ -1,5 +1,7 @@
 //! What a row demands of its outcome, beyond what is demanded of every run.
 
+use std::time::Duration;
+
 use super::{marks::Marks, phase::Phase, unending::Fate};
 
 /// Where the shards are at the end.
@@ -33,6 +35,8 @@ pub struct Expect {
     pub resumes: bool,
     /// No event waits longer than a second and a half.
     pub unnoticed: bool,
+    /// No event waits longer than this.
+    pub within: Option<Duration>,
     /// Whether a broker may not have answered as a shard was sealed: what it may have then can
     /// come behind newer events of its guild (P7), so many events as the slaves said.
     pub doubt_at_a_seal: bool,
@@ -53,6 +57,7 @@ impl Expect {
             state_lost: false,
             resumes: false,
             unnoticed: false,
+            within: None,
             doubt_at_a_seal: false,
             fate: None,
         }
@@ -163,6 +168,13 @@ impl Expect {
     #[must_use]
     pub const fn unnoticed(mut self) -> Self {
         self.unnoticed = true;
+        self
+    }
+
+    /// No event waits longer than this.
+    #[must_use]
+    pub const fn within(mut self, limit: Duration) -> Self {
+        self.within = Some(limit);
         self
     }
 

@@ -21,6 +21,7 @@ pub mod host;
 pub mod hunt;
 pub mod journal;
 pub mod judge;
+mod leaders;
 pub mod marks;
 pub mod operator;
 mod overload;

@@ -95,6 +95,45 @@ pub enum Blow {
     Clients(ClientHarm),
     /// The broker that the slaves publish to.
     Broker(BrokerHarm),
+    /// The one of two masters that leads.
+    Leader(LeaderHarm),
+    /// The store that two masters share.
+    Shared(SharedHarm),
+}
+
+/// What can happen to the one of two masters that leads. Unless another thing is said,
+/// another one leads behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaderHarm {
+    /// `kill -9`, and its host does not start it again until another one leads.
+    Killed,
+    /// The same, and `kill -9` of the old slave in the same moment.
+    KilledWithOld,
+    /// `kill -9`, and its host starts it again at once: whichever leads then.
+    KilledAndStarted,
+    /// `SIGSTOP` until another one leads; then it wakes.
+    Paused,
+    /// The same, and operators order it to deploy as it wakes: each order is refused.
+    WokenWithOrders,
+    /// Nothing goes between it and the store until another one leads and the slaves are there.
+    CutFromStore,
+    /// Nothing goes between it and the slaves and agents.
+    CutFromSlaves,
+    /// The operator has it step down.
+    SteppedDown,
+}
+
+/// What can happen to the store that two masters share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedHarm {
+    /// `kill -9`, and it is started again with what is on its disk.
+    Killed,
+    /// `kill -9`, and `kill -9` of the old slave while it is away.
+    KilledThenOld,
+    /// It stands still for so long, and its sockets stay.
+    Paused(Duration),
+    /// `kill -9`, and it is started again with nothing.
+    Emptied,
 }
 
 /// What can happen to a broker.

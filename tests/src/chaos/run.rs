@@ -98,9 +98,12 @@ pub async fn run(row: &Row, phase: Phase, seed: u64, again: Again) -> Report {
     if let Blow::Crash(crash) = row.blow {
         crash::prepare(&mut setup, crash);
     }
-    if let Some(kind) = setup.broker
-        && let Err(missing) = baton_brokers::Server::is_here(kind)
-    {
+    let here = match setup.broker {
+        Some(kind) => baton_brokers::Server::is_here(kind),
+        None if setup.leaders => baton_brokers::Nats::is_here(),
+        None => Ok(()),
+    };
+    if let Err(missing) = here {
         report.not_run = Some(missing.to_string());
         report.is_excused = !baton_brokers::are_wanted();
         return report;
@@ -268,6 +271,15 @@ fn faults(expect: &Expect, findings: &Findings, report: &Report) -> Vec<String> 
             "an event waited for {:.0} ms",
             findings.recovery_ms
         ));
+    }
+    if let Some(limit) = expect.within {
+        let limit = limit.as_secs_f64() * 1000.0 * report.stretch;
+        if findings.recovery_ms > limit {
+            faults.push(format!(
+                "an event waited for {:.0} ms, longer than {limit:.0}",
+                findings.recovery_ms
+            ));
+        }
     }
     if findings.fate != expect.fate {
         let (is, due) = (findings.fate, expect.fate);

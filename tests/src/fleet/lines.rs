@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     hosts,
+    masters::Seat,
     options::{Armed, FleetOptions},
 };
 use crate::{
@@ -106,7 +107,7 @@ impl First {
         options: &FleetOptions,
         starts: u32,
     ) -> Result<Self> {
-        let (master, line) = start_master(folder, discord, options, starts).await?;
+        let (master, line) = start_master(folder, discord, options, Seat::First, starts).await?;
         let Ready {
             admin,
             listen,
@@ -122,15 +123,16 @@ impl First {
     }
 }
 
-/// The log of the first one is `master.log`, of the second `master-2.log`.
+/// The log of its first start is `master.log`, of the next one `master-2.log`.
 pub(super) async fn start_master(
     folder: &Path,
     discord: &Discord,
     options: &FleetOptions,
+    seat: Seat,
     starts: u32,
 ) -> Result<(Process, String)> {
     let special = &options.special;
-    let config = folder.join("baton.toml").display().to_string();
+    let config = folder.join(seat.config()).display().to_string();
     let mut arguments = vec!["run", "--json-ready", "--config", &config];
     if special.late_seal {
         arguments.push("--late-seal");
@@ -139,7 +141,7 @@ pub(super) async fn start_master(
     command
         .env("DISCORD_TOKEN", TOKEN)
         .env("BATON_LOG", "info,baton_master=debug")
-        .env("BATON_HIDDEN", folder.join(HIDDEN));
+        .env("BATON_HIDDEN", folder.join(seat.hidden()));
     if let Some(build) = special.master_as {
         command.env("BATON_MASTER_AS", build);
     }
@@ -156,8 +158,8 @@ pub(super) async fn start_master(
         command.env("SSL_CERT_FILE", ca);
     }
     let log = match starts {
-        1 => "master".to_owned(),
-        later => format!("master-{later}"),
+        1 => seat.log().to_owned(),
+        later => format!("{}-{later}", seat.log()),
     };
     Process::start(&log, &folder.join("logs"), command, true).await
 }
@@ -170,11 +172,13 @@ pub(super) fn master_toml(
     folder: &Path,
     discord: &Discord,
     options: &FleetOptions,
+    seat: Seat,
     listen: impl Display,
 ) -> Result<String> {
     let mut toml = format!(
         "name = \"demo\"\n\
          runtime_dir = {run:?}\n\
+         {shared}\
          listen = \"{listen}\"\n\
          api_url = {rest:?}\n\
          shard_count = {shards}\n\
@@ -183,7 +187,8 @@ pub(super) fn master_toml(
          {admin_listen}\
          {network}\
          [limits]\n",
-        run = folder.join("run").display().to_string(),
+        run = folder.join(seat.run()).display().to_string(),
+        shared = seat.lines(options),
         network = hosts::master_lines(folder, options),
         rest = discord.rest_url,
         shards = options.discord.shards,

@@ -81,6 +81,9 @@ pub struct Special {
     /// The network on which the fleet's hosts are: the master listens there, with
     /// certificates. `None`: everything is on this host.
     pub network: Option<Arc<Network>>,
+    /// The store that two masters share, as each of them dials it. `None`: there is one
+    /// master, with a journal of its own.
+    pub stores: Option<[String; 2]>,
 }
 
 /// One slot of several.

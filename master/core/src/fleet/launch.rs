@@ -175,6 +175,21 @@ impl Fleet {
         said.or(self.slots[slave.slot].host.as_ref()).cloned()
     }
 
+    /// A launch was not carried out, and is none: what touches its slot next decides anew.
+    pub(crate) fn not_started(&mut self, launch: LaunchId, out: &mut Out) {
+        match self.waits_for(launch) {
+            Some((at, Role::Standby)) => {
+                self.slots[at].reserve.launch = Launch::Idle;
+                out.stop(Timer::Standby(at));
+            }
+            Some((at, _)) => {
+                self.slots[at].launch = Launch::Idle;
+                out.stop(Timer::Slot(at));
+            }
+            None => {}
+        }
+    }
+
     /// Which slot waits for this launch, and as what.
     fn waits_for(&self, launch: LaunchId) -> Option<(SlotId, Role)> {
         let started = Launch::Started(launch);

@@ -22,12 +22,7 @@ impl Handover<'_> {
     /// else is queued again.
     pub(crate) fn save_failed(&mut self, reason: &str) {
         let lost = self.out.take_back();
-        if self.out.saves.trouble == Trouble::Fine {
-            self.out.alarm(format!(
-                "the journal cannot be written: {reason}. No shard moves until it can. Where its \
-                 disk is full, free space on it."
-            ));
-        }
+        self.save_alarm(reason);
         self.out.saves.trouble = Trouble::Failed;
         reason.clone_into(&mut self.out.saves.why);
         self.out.start(Timer::Saves, self.settings.backoff);
@@ -35,6 +30,8 @@ impl Handover<'_> {
         let mut undone = BTreeSet::new();
         // A row of whoever had it, which took the place of a reservation.
         let mut unsaved = BTreeMap::new();
+        // Launches that come behind what is not written down.
+        let mut unstarted = Vec::new();
         // Slaves that were to be told of a lease, or of none, that is not written down.
         let mut untold = BTreeSet::new();
         for action in lost {
@@ -86,6 +83,11 @@ impl Handover<'_> {
                     role: Role::Candidate,
                     ..
                 } => {}
+                Action::Launch {
+                    role: Role::Relaunch | Role::Standby,
+                    launch,
+                    ..
+                } if !mutant!("launched-unsaved") => unstarted.push(launch),
                 Action::Refuse(..)
                 | Action::Launch { .. }
                 | Action::GiveUp { .. }
@@ -95,6 +97,23 @@ impl Handover<'_> {
                 | Action::Exit => self.out.order(action),
             }
         }
+        for launch in unstarted {
+            self.fleet.not_started(launch, self.out);
+        }
+    }
+
+    /// Operators hear of it: at once, or where it passes by itself as a rule only when it
+    /// lasts.
+    fn save_alarm(&mut self, reason: &str) {
+        let since = *self.out.saves.since.get_or_insert(self.out.now);
+        if self.out.saves.alarmed || self.out.now.since(since) < self.settings.save_alarm {
+            return;
+        }
+        self.out.saves.alarmed = true;
+        self.out.alarm(format!(
+            "the journal cannot be written: {reason}. No shard moves until it can. Where its \
+             disk is full, free space on it."
+        ));
     }
 
     fn reservation_failed(&mut self, id: ShardId, reserved: Epoch) {

@@ -16,12 +16,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use baton_protocol::ShardId;
 
-use crate::event::{Action, Durability, Entry, Input, Key};
+use crate::event::{Action, Durability, Entry, Input, Key, Time};
 
 /// Entries that did not reach the disk, and the actions since the last input.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Saves {
     trouble: Trouble,
+    /// Since when they fail.
+    since: Option<Time>,
+    /// Whether operators were told that they do.
+    alarmed: bool,
     /// Why the last save failed that did.
     why: String,
     /// Saved again before anything else, one for each key of the journal.
@@ -52,6 +56,8 @@ impl Saves {
         let works_again = self.trouble == Trouble::Trying;
         if works_again {
             self.trouble = Trouble::Fine;
+            self.since = None;
+            self.alarmed = false;
         }
         works_again
     }

@@ -206,6 +206,49 @@ fn no_deploy_starts_while_the_journal_cannot_be_written() {
 }
 
 #[test]
+fn nobody_is_started_while_nothing_can_be_saved_and_then_the_slot_is_filled() {
+    let launches = |actions: &[Action]| {
+        let all = orders(actions);
+        all.iter().filter(|it| it.starts_with("launch")).count()
+    };
+    let mut rig = Rig::serving(1);
+    rig.die(A);
+    // The launch comes behind a save that fails.
+    rig.now = rig.now.after(rig.core.settings.seen);
+    assert_eq!(launches(&rig.fail_saves(Input::Tick)), 0);
+    for _ in 0..120 {
+        rig.now = rig.now.after(SECOND);
+        assert_eq!(launches(&rig.fail_saves(Input::Tick)), 0);
+    }
+    let actions = rig.wait(30 * SECOND);
+    assert_eq!(launches(&actions), 1, "{:?}", orders(&actions));
+}
+
+#[test]
+fn saves_that_fail_are_an_alarm_once_they_have_failed_for_as_long_as_they_may() {
+    let mut settings = settings(1);
+    settings.save_alarm = 10 * SECOND;
+    let mut rig = Rig::serving_with(settings);
+    let told = |rig: &mut Rig, seconds: u32| -> usize {
+        let mut told = 0;
+        for _ in 0..seconds {
+            rig.now = rig.now.after(SECOND);
+            rig.say(A, checkpoint(0, 1, 101 + u64::from(seconds)));
+            let died = Input::Tick;
+            told += alarms(&rig.fail_saves(died));
+        }
+        told
+    };
+    rig.fail_saves(Input::Died {
+        slave: A,
+        evidence: Evidence::Process,
+    });
+    assert_eq!(told(&mut rig, 8), 0);
+    assert_eq!(told(&mut rig, 8), 1);
+    assert_eq!(told(&mut rig, 60), 0, "once");
+}
+
+#[test]
 fn a_leaving_master_finishes_the_shard_in_hand_and_starts_no_other() {
     let mut settings = settings(4);
     settings.width = 1;

@@ -63,6 +63,13 @@ impl Life {
                 return Some(());
             };
             let message = ToSlave::from_frame(frame).expect("a master's message");
+            if matches!(message, ToSlave::Ping(_)) && std::mem::take(&mut self.seen().mute) {
+                tokio::spawn(async move {
+                    while let Ok(Some(_)) = receiver.recv().await {}
+                    drop(sender);
+                });
+                return Some(());
+            }
             let ends = matches!(message, ToSlave::Shutdown | ToSlave::Refused(_));
             for answer in self.answer(message) {
                 if say(&mut sender, answer).await.is_err() {

@@ -52,6 +52,8 @@ pub(crate) struct Seen {
     pub(crate) term: Term,
     /// Why it was refused.
     pub(crate) refused: Option<Refused>,
+    /// From the next ping on it says nothing on the link that it has, which stays.
+    pub(crate) mute: bool,
 }
 
 /// A slave whose process is another one, so that it can die.

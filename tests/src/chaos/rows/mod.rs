@@ -9,6 +9,7 @@ mod doors;
 mod handlers;
 mod host;
 mod late;
+mod leaders;
 mod lease;
 mod links;
 mod master;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Row> {
         // The slowest one is among them: what begins last should be quick.
         discord::ANSWERS,
         sinks::ROWS,
+        leaders::ROWS,
         slaves::ROWS,
         slaves::BUILDS,
         store::ROWS,

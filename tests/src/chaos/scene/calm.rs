@@ -30,7 +30,12 @@ impl Scene {
         let mut patience = Patience::of(limit);
         let mut calm = 0;
         loop {
-            if self.supervised && self.fleet.master.is_over() {
+            if self.masters.is_some() {
+                if self.supervised && self.start_ended_masters(SUPERVISE).await? {
+                    calm = 0;
+                }
+                self.follow_the_leader().await?;
+            } else if self.supervised && self.fleet.master.is_over() {
                 sleep(SUPERVISE).await;
                 self.restart_master().await?;
                 calm = 0;
@@ -85,6 +90,7 @@ impl Scene {
         let known: Vec<_> = wanted(status).collect();
         let others = [
             self.fleet.master.pid(),
+            self.other_master(),
             self.fleet.discord.process().pid(),
             self.pid(Who::Agent),
         ];

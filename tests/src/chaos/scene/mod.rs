@@ -3,16 +3,12 @@
 //! heal, wait until it is calm.
 
 mod calm;
+mod end;
 mod setup;
 
 pub use self::setup::{Setup, Snapshots, Unread};
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -24,6 +20,7 @@ use super::{
     brokers::Broker,
     clients::Clients,
     hunt,
+    leaders::Masters,
     patience::{BOUNDED, Patience},
     phase::Phase,
     unending::Unending,
@@ -75,9 +72,6 @@ const REACH: Duration = Duration::from_secs(30);
 /// A master that was killed is dead within this time.
 const KILLED: Duration = Duration::from_secs(10);
 
-/// Every process has ended within this time.
-const ENDS: Duration = Duration::from_secs(10);
-
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Scene {
@@ -105,8 +99,12 @@ pub struct Scene {
     pub(super) broker: Option<Broker>,
     /// What launches the slaves, if the master does not.
     pub(super) agent: Option<Agent>,
+    /// The store of two masters, and the wires of the one that does not lead.
+    pub(super) masters: Option<Masters>,
     /// Whether the supervisor starts a master again.
     pub supervised: bool,
+    /// How long it took until another master led.
+    pub took_over: Option<Duration>,
     /// The process of the slave that serves, or that the deploy replaces.
     old: u32,
     /// The build that the last deploy brings.
@@ -127,10 +125,18 @@ impl Scene {
             Some(kind) => Some(Broker::start(kind, &mut setup).await?),
             None => None,
         };
+        let masters = match setup.leaders {
+            true => Some(Masters::prepare().await?),
+            false => None,
+        };
         let (to_master, to_discord) = (Wire::lay().await?, Wire::lay().await?);
-        let fleet = Fleet::start(options(&setup, &to_master, &to_discord)).await?;
+        let options = options(&setup, &to_master, &to_discord, masters.as_ref());
+        let fleet = Fleet::start(options).await?;
         to_discord.lead_to(address(&fleet.discord.gateway_url)?);
         to_master.lead_to(address(fleet.listen())?);
+        if let (Some(masters), Some(other)) = (&masters, &fleet.other) {
+            masters.lead_to(address(&other.listen)?);
+        }
         let mut scene = Self {
             fleet,
             to_master,
@@ -143,7 +149,9 @@ impl Scene {
             clients: None,
             broker,
             agent: None,
+            masters,
             supervised: true,
+            took_over: None,
             old: 0,
             new: String::new(),
             frozen: Vec::new(),
@@ -152,9 +160,13 @@ impl Scene {
             setup,
         };
         if scene.setup.agent {
-            scene.agent = Some(Agent::start(&scene.fleet).await?);
+            let to_other = scene.masters.as_ref().map(|it| &it.agent_to_other);
+            scene.agent = Some(Agent::start(&scene.fleet, to_other).await?);
         }
         scene.calm(START).await?;
+        if scene.masters.is_some() {
+            scene.other_stands_by().await?;
+        }
         scene.cold = scene.fleet.discord.counts().await?;
         if let Some(gateway) = scene.setup.proxy {
             scene.clients = Some(Clients::start(gateway, scene.setup.shards).await?);
@@ -405,6 +417,9 @@ impl Scene {
         if let Some(agent) = &self.agent {
             agent.to_master.heal();
         }
+        if let Some(masters) = &self.masters {
+            masters.heal();
+        }
         self.fleet.discord.no_faults().await
     }
 
@@ -438,38 +453,6 @@ impl Scene {
         let mut all = self.told.clone();
         all.extend(self.fleet.news.all());
         all
-    }
-
-    /// Ends everything; gives the processes that had to be killed, and the
-    /// folder with logs and sinks.
-    pub async fn end(mut self) -> (Vec<u32>, PathBuf) {
-        self.thaw();
-        let folder = self.folder().to_owned();
-        let slaves: Vec<u32> = hunt::of_folder(&folder);
-        let keepers = [
-            self.fleet.master.pid(),
-            self.fleet.discord.process().pid(),
-            self.pid(Who::Agent),
-        ];
-        for pid in slaves.iter().filter(|pid| !keepers.contains(&Some(**pid))) {
-            hunt::signal(*pid, Signal::TERM);
-        }
-        let _ = self.fleet.master.stop().await;
-        if let Some(agent) = &mut self.agent {
-            agent.stop().await;
-        }
-        let _ = self.fleet.discord.process().stop().await;
-        let mut patience = Patience::of(ENDS);
-        while !hunt::of_folder(&folder).is_empty() && !patience.is_over().await {
-            sleep(Duration::from_millis(20)).await;
-        }
-        // A slave waits for what its clients have not acknowledged: they are here until then.
-        if let Some(clients) = &mut self.clients {
-            clients.end();
-            let _ = fs::write(folder.join("logs/clients.jsonl"), clients.lines());
-        }
-        // The fleet kills what is left when it is dropped.
-        (hunt::of_folder(&folder), folder)
     }
 }
 

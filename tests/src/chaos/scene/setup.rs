@@ -4,7 +4,12 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use baton_brokers::Kind;
 
-use super::super::{agent::HOST, unending::Keeps, wire::Wire};
+use super::super::{
+    agent::{HOST, all},
+    leaders::Masters,
+    unending::Keeps,
+    wire::Wire,
+};
 use crate::{
     discord::DiscordOptions,
     fleet::{Crash, FleetOptions, SlotOptions, Special},
@@ -68,6 +73,8 @@ pub struct Setup {
     pub broker: Option<Kind>,
     /// Whether an agent launches the slaves, and not the master.
     pub agent: bool,
+    /// Whether there are two masters, each as on a host of its own, that share a store.
+    pub leaders: bool,
     /// Seed of traffic and guilds.
     pub seed: u64,
 }
@@ -123,6 +130,7 @@ impl Setup {
             proxy: None,
             broker: None,
             agent: false,
+            leaders: false,
             seed,
         }
     }
@@ -171,7 +179,13 @@ fn limits(stretch: f64) -> BTreeMap<&'static str, String> {
     patience.into_iter().chain(others).collect()
 }
 
-pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> FleetOptions {
+/// `masters`: two of them, if there are two.
+pub(super) fn options(
+    setup: &Setup,
+    to_master: &Wire,
+    to_discord: &Wire,
+    masters: Option<&Masters>,
+) -> FleetOptions {
     let mut special = Special {
         limits: limits(setup.stretch),
         master_wrapper: wrapper(setup.unread),
@@ -184,11 +198,15 @@ pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> Fle
         shim: setup.shim,
         master_as: setup.masters[0],
         slots: slots(setup),
+        stores: masters.map(Masters::stores),
         ..Special::default()
     };
     special.limits.extend(setup.limits.clone());
     for (flag, value) in [
-        ("--master", to_master.address().to_string()),
+        (
+            "--master",
+            all(to_master, masters.map(|masters| &masters.to_other)),
+        ),
         ("--gateway-url", format!("ws://{}", to_discord.address())),
     ] {
         special.slave_flags.extend([flag.to_owned(), value]);
