@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{links::Sent, *};
+use crate::event::JournalState;
 
 /// The core's clock stands still.
 pub(super) const NOW: Time = Time(Duration::from_secs(1000));
@@ -42,6 +43,23 @@ impl Journal {
             rows::write(&mut self.rows, entry);
             self.identify();
         }
+    }
+
+    /// Nothing is left but what the file beside it has. No epoch of before is used again.
+    pub(super) fn forget(&mut self) {
+        let rows = std::mem::take(&mut self.rows);
+        let shard = rows.shards.get(&SHARD).map_or(Epoch(0), |row| row.epoch);
+        let work = rows.work.map_or(Epoch(0), |(epoch, _)| epoch);
+        *self = Self {
+            rows: Recovered {
+                slaves: rows.slaves,
+                pinned: rows.pinned,
+                floor: rows.floor.max(shard).max(work).next(),
+                journal: JournalState::Lost,
+                ..Recovered::default()
+            },
+            ..Self::default()
+        };
     }
 
     fn save(&mut self, entries: Vec<Entry>, durability: Durability) {

@@ -55,6 +55,9 @@ struct Faults {
     doubled: u8,
     /// Deadlines that come although something else was about to happen.
     early: u8,
+    /// The store forgets everything, and with that its master ends: the next one starts with
+    /// an empty journal and with the slaves that the file beside it names.
+    forgets: u8,
 }
 
 /// Everything there is.
@@ -224,6 +227,16 @@ fn a_deadline_that_comes_early_breaks_no_promise() {
 }
 
 #[test]
+fn a_store_that_forgets_at_any_moment_breaks_no_promise() {
+    let forgets = Faults {
+        forgets: 1,
+        ..Faults::default()
+    };
+    check("the store forgets", 1, forgets, MOST);
+    check_moving("move, the store forgets", 1, forgets, false, MOST);
+}
+
+#[test]
 fn a_message_that_is_lost_and_one_that_comes_twice_break_no_promise() {
     let faults = Faults {
         lost: 1,
@@ -288,6 +301,7 @@ fn a_space_that_is_named() {
             "lost" => faults.lost = value,
             "doubled" => faults.doubled = value,
             "early" => faults.early = value,
+            "forgets" => faults.forgets = value,
             "late" => late = value,
             "moves" => moves = value,
             _ => panic!("{key} is nothing that a space has"),

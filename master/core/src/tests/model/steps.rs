@@ -40,6 +40,8 @@ pub(super) enum Step {
     EarlyDeadline(Timer),
     Kill(SlaveId),
     KillMaster,
+    /// The store forgets, and its master ends.
+    Forget,
     /// The master dies in the step, before it carries out so many more actions.
     Within(Moment, usize),
     Cut(usize),
@@ -78,6 +80,7 @@ impl Step {
             Self::EarlyDeadline(_)
                 | Self::Kill(..)
                 | Self::KillMaster
+                | Self::Forget
                 | Self::Within(..)
                 | Self::Cut(_)
                 | Self::LoseUp(_)
@@ -247,6 +250,9 @@ impl World {
                 steps.push(Step::KillMaster);
             }
         }
+        if self.faults.forgets > 0 && self.master.is_some() {
+            steps.push(Step::Forget);
+        }
         for (at, link) in self.links.iter().enumerate() {
             let (hears, obeys) = (self.can_be_heard(at) && link.joined, !link.down.is_empty());
             if self.faults.cuts > 0 && !link.cut && link.slave_open && link.master_open {
@@ -324,6 +330,11 @@ impl World {
             Step::KillMaster => {
                 self.faults.crashes -= 1;
                 self.kill_master();
+            }
+            Step::Forget => {
+                self.faults.forgets -= 1;
+                self.kill_master();
+                self.journal.forget();
             }
             Step::Within(moment, actions) => {
                 self.faults.crashes -= 1;
