@@ -342,8 +342,7 @@ fn processes(options: &DemoOptions, fleet: &mut Fleet, old: &Process) -> Result<
     })
 }
 
-/// Runs `baton-master deploy` and stops each shard's probe a moment after it
-/// moved.
+/// Runs `baton-master deploy`, and probes until each shard has moved.
 async fn deploy(options: &DemoOptions, fleet: &mut Fleet, sampled: &[u32]) -> Result<()> {
     let mut command = fleet.deploy_command("v2")?;
     if options.live {
@@ -361,6 +360,18 @@ async fn deploy(options: &DemoOptions, fleet: &mut Fleet, sampled: &[u32]) -> Re
     let mut child = command
         .spawn()
         .map_err(Error::io("start baton-master deploy"))?;
+    stop_probes(fleet, sampled).await?;
+    match tokio::time::timeout(LIMIT, child.wait()).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(source)) => Err(Error::io("baton-master deploy")(source)),
+        Err(_) => Err(Error::Late(format!(
+            "baton-master deploy still runs after {LIMIT:?}"
+        ))),
+    }
+}
+
+/// Stops each shard's probe a moment after it moved, or when nothing moves any more.
+async fn stop_probes(fleet: &mut Fleet, sampled: &[u32]) -> Result<()> {
     for shard in sampled {
         let moved = fleet.news.wait("a shard to move", LIMIT, |event| {
             event["type"] == "deploy_ended"
@@ -373,13 +384,7 @@ async fn deploy(options: &DemoOptions, fleet: &mut Fleet, sampled: &[u32]) -> Re
         sleep(MARGIN.saturating_sub(passed)).await;
         fleet.discord.probe(&[*shard], false).await?;
     }
-    match tokio::time::timeout(LIMIT, child.wait()).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(source)) => Err(Error::io("baton-master deploy")(source)),
-        Err(_) => Err(Error::Late(format!(
-            "baton-master deploy still runs after {LIMIT:?}"
-        ))),
-    }
+    Ok(())
 }
 
 /// The host's monotonic clock in microseconds: the same for every process.

@@ -9,6 +9,7 @@ use super::{
     proxied::{Each, Greeting, Through, Unread},
     recovery::Recovery,
     serving::{EventCost, Memory},
+    several_hosts::OnHosts,
     sinks::{SinkCost, SinkGap},
     state::StateRate,
     stored::StoreCost,
@@ -149,5 +150,13 @@ pub(super) fn many_hosts(row: &ManyHosts) -> String {
         "core, {} hosts, virtual time: {}",
         row.hosts,
         table::many_hosts(row).join("; ")
+    )
+}
+
+pub(super) fn on_hosts(row: &OnHosts) -> String {
+    format!(
+        "deploy on {} hosts: {}",
+        row.hosts,
+        table::on_hosts(row).join("; ")
     )
 }

@@ -182,10 +182,14 @@ fn rebalance(fleet: &mut VirtualFleet, hosts: u32, shards: u32) -> f64 {
     fleet.agent(&host);
     arrange(fleet, Arranging::Uncordon(vec![host.clone()]));
     fleet.run_until(|fleet| !fleet.slaves_of(&host).is_empty());
-    let began = fleet.elapsed();
+    let (began, resumed) = (fleet.elapsed(), fleet.resumed);
+    let each = shards / hosts;
     arrange(fleet, Arranging::Rebalance);
-    fleet.run_until(|fleet| fleet.loads().iter().all(|load| *load == shards / hosts));
-    (fleet.elapsed() - began).as_secs_f64()
+    fleet.run_until(|fleet| fleet.resumed - resumed == each);
+    let took = fleet.elapsed() - began + TAKES.service;
+    fleet.run_until(|fleet| fleet.is_at_rest());
+    assert!(fleet.loads().iter().all(|load| *load == each));
+    took.as_secs_f64()
 }
 
 fn arrange(fleet: &mut VirtualFleet, order: Arranging) {

@@ -20,6 +20,7 @@ pub mod place;
 pub mod proxied;
 pub mod recovery;
 pub mod serving;
+pub mod several_hosts;
 pub mod sinks;
 pub mod state;
 pub mod stored;
@@ -48,6 +49,7 @@ use self::{
     proxied::Proxied,
     recovery::Recovery,
     serving::{EventCost, Keeps, Memory},
+    several_hosts::OnHosts,
     sinks::Sinks,
     state::StateRate,
     stored::StoreCost,
@@ -86,6 +88,8 @@ pub enum Part {
     Sinks,
     /// Deploys.
     Handover,
+    /// Deploys of a fleet on several hosts (network namespaces: needs root), beside one host.
+    Hosts,
     /// What a store costs and saves: deploys, deaths, events, memory, beside twilight's
     /// cache.
     Store,
@@ -123,6 +127,9 @@ pub struct Results {
     pub sinks: Sinks,
     /// Deploys of a whole fleet.
     pub handover: Vec<Handover>,
+    /// Deploys of a fleet on one host and on several.
+    #[serde(default)]
+    pub on_hosts: Vec<OnHosts>,
     /// Deaths of a slave.
     #[serde(default)]
     pub recovery: Vec<Recovery>,
@@ -223,6 +230,9 @@ pub async fn run(options: &BenchOptions, say: impl Fn(&str)) -> Results {
     if wants(Part::Handover) {
         run.handover(handover::rows(options.quick)).await;
     }
+    if wants(Part::Hosts) {
+        run.on_hosts().await;
+    }
     if wants(Part::Store) {
         run.store(all || options.parts.contains(&Part::Handover))
             .await;
@@ -255,6 +265,18 @@ impl<S: Fn(&str)> Run<S> {
             let played = many_hosts::play(hosts, shards);
             (self.say)(&lines::many_hosts(&played));
             self.results.hosts.push(played);
+        }
+    }
+
+    async fn on_hosts(&mut self) {
+        for rtt_ms in [0, 50] {
+            let row = format!("several hosts, {rtt_ms} ms");
+            let measured = several_hosts::measure(64, rtt_ms).await;
+            for measured in self.measured(&row, measured).into_iter().flatten() {
+                (self.say)(&lines::on_hosts(&measured));
+                self.failed(&row, &measured.faults);
+                self.results.on_hosts.push(measured);
+            }
         }
     }
 
@@ -458,6 +480,7 @@ impl Results {
             proxy: Proxied::default(),
             sinks: Sinks::default(),
             handover: Vec::new(),
+            on_hosts: Vec::new(),
             recovery: Vec::new(),
             deploys: Vec::new(),
             core: Vec::new(),

@@ -277,7 +277,8 @@ fn master(played: &ManyHosts) -> String {
          \x20 a cold start with `max_concurrency` 64 takes {}; \
          `deploy --all` takes {}, a host after the other, and {} with `--max-unavailable 8`, with {} IDENTIFYs.\n\
          \x20 When a host is lost, its shards are resumed on the others within {:.1} s of the operator's word; when it is there again, `rebalance` takes {}.\n\
-         \x20 The core takes {:.1} µs for an input, {:.1} ms for the longest one, and {:.2} processors while each shard serves {EVENTS:.0} events/s.\n",
+         \x20 The core takes {:.1} µs for an input, {:.1} ms for the longest one, and {:.2} processors while each shard serves {EVENTS:.0} events/s.\n\
+         \x20 Virtual time has no work of slaves and hosts in it.\n",
         played.hosts,
         played.shards,
         duration(played.cold_s),

@@ -9,6 +9,7 @@ use super::{
     proxied::Through,
     recovery::Recovery,
     serving::Keeps,
+    several_hosts::OnHosts,
     sinks::{SinkCost, SinkGap},
     state::{Compression, Holds, StateRate},
     stored::StoreCost,
@@ -159,6 +160,10 @@ pub fn markdown(results: &Results) -> String {
             }),
         ),
         table(
+            "deploy of | hosts | round trip | gap p50 / p99 | of all shards | deploy | gap, deploy of that on one host | a lost host's shards are back after",
+            results.on_hosts.iter().map(on_hosts),
+        ),
+        table(
             "core alone, shards | hosts | cold start | deploy, a host after the other | eight hosts at once | a lost host's shards are back after | rebalance | an input, the longest | serving",
             results.hosts.iter().map(many_hosts),
         ),
@@ -180,6 +185,19 @@ pub(super) fn many_hosts(row: &ManyHosts) -> Vec<String> {
         format!("{:.1} s", row.rebalance_s),
         format!("{:.2} µs, {:.1} ms", row.input_us, row.longest_ms),
         format!("{:.2} cores", row.serving_cores),
+    ]
+}
+
+pub(super) fn on_hosts(row: &OnHosts) -> Vec<String> {
+    vec![
+        format!("{} shards", row.shards),
+        row.hosts.to_string(),
+        format!("{} ms", row.rtt_ms),
+        pair(&row.probed_gap_ms),
+        pair(&row.gap_ms),
+        format!("{:.0} ms", row.deploy_ms),
+        format!("{}, {}", ratio(row.gap_of_one), ratio(row.deploy_of_one)),
+        format!("{} ms", number(row.back_ms)),
     ]
 }
 

@@ -131,6 +131,11 @@ impl VirtualFleet {
             .collect()
     }
 
+    /// Whether nobody has anything to say.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.coming.is_empty()
+    }
+
     /// How many shards each slot has, in order.
     pub(super) fn loads(&self) -> Vec<u32> {
         let view = self.core.view(self.now);

@@ -13,9 +13,10 @@ use tokio::{process::Command, time::sleep};
 use super::{Lost, OnHost, Outcome};
 use crate::{
     demo::{
-        DemoOptions, LIMIT, SAMPLED_GUILDS, begin_traffic, fleet_options,
+        BEFORE_DEPLOY, BEFORE_PROBES, DemoOptions, LIMIT, SAMPLED_GUILDS, begin_traffic,
+        fleet_options,
         judging::{moves, wire},
-        now_us, replayed,
+        now_us, replayed, stop_probes,
     },
     error::{Error, Result},
     fleet::{Fleet, SlotOptions, Special},
@@ -46,14 +47,19 @@ pub(super) async fn play(options: &DemoOptions, hosts: u8, say: &impl Fn(&str)) 
         cold.identifies - cold.identifies_refused,
     ));
     begin_traffic(options, &fleet, say).await?;
-    sleep(CALM).await;
+    sleep(BEFORE_PROBES).await;
+    let sampled: Vec<u32> = (0..options.shards.min(options.sampled)).collect();
+    fleet.discord.probe(&sampled, true).await?;
+    sleep(BEFORE_DEPLOY).await;
 
     say("deploying build v2, slot after slot: baton-master deploy --all");
     let before = fleet.discord.counts().await?;
     let (began, since_us) = (Instant::now(), now_us());
     let mut arguments = vec!["--all".to_owned(), "--wait".to_owned(), "--".to_owned()];
     arguments.extend(fleet.slave_command("v2", &[])?);
-    operate(&fleet, options, "deploy", &arguments).await?;
+    let deploy = operate(&fleet, options, "deploy", &arguments)?;
+    stop_probes(&mut fleet, &sampled).await?;
+    deploy.await?;
     let total_ms = began.elapsed().as_secs_f64() * 1000.0;
     let after = fleet.discord.counts().await?;
     let log = fleet.discord.log().await?;
@@ -118,13 +124,14 @@ async fn start(options: &DemoOptions, network: &Arc<Network>, slots: &[OnHost]) 
     Fleet::start(fleet).await
 }
 
-/// A command of an operator: on this terminal, or only for its end.
-async fn operate(
+/// Begins a command of an operator: on this terminal, or only for its end, which is what is
+/// to be waited for.
+fn operate(
     fleet: &Fleet,
     options: &DemoOptions,
     verb: &str,
     arguments: &[String],
-) -> Result<()> {
+) -> Result<impl Future<Output = Result<()>> + use<>> {
     let config = fleet.folder().join("baton.toml").display().to_string();
     let first = [verb.to_owned(), "--config".to_owned(), config];
     let mut command: Command = command("baton-master", first.iter().chain(arguments))?;
@@ -133,16 +140,19 @@ async fn operate(
         command.stdout(Stdio::null());
     }
     let run = command.spawn().map_err(Error::io("start baton-master"))?;
-    let made = tokio::time::timeout(LIMIT, run.wait_with_output()).await;
-    let late = |_| Error::Late(format!("baton-master {verb} still runs after {LIMIT:?}"));
-    let made = made
-        .map_err(late)?
-        .map_err(Error::io("wait for baton-master"))?;
-    if made.status.success() {
-        return Ok(());
-    }
-    let said = format!("{}; {}", made.status, String::from_utf8_lossy(&made.stderr));
-    Err(Error::answer(&format!("baton-master {verb}"), said.trim()))
+    let what = format!("baton-master {verb}");
+    Ok(async move {
+        let made = tokio::time::timeout(LIMIT, run.wait_with_output()).await;
+        let late = |_| Error::Late(format!("{what} still runs after {LIMIT:?}"));
+        let made = made
+            .map_err(late)?
+            .map_err(Error::io("wait for baton-master"))?;
+        if made.status.success() {
+            return Ok(());
+        }
+        let said = format!("{}; {}", made.status, String::from_utf8_lossy(&made.stderr));
+        Err(Error::answer(&what, said.trim()))
+    })
 }
 
 /// How each slot's part of the deploy ended, by slot, and how many of its shards moved.
@@ -193,9 +203,9 @@ async fn lose(
     silent(fleet, &at.host).await?;
     let word = Instant::now();
     let fence = ["--host".to_owned(), at.host.clone()];
-    operate(fleet, options, "fence", &fence).await?;
+    operate(fleet, options, "fence", &fence)?.await?;
     let drain = [at.host.clone()];
-    operate(fleet, options, "drain", &drain).await?;
+    operate(fleet, options, "drain", &drain)?.await?;
     fleet.all_serving(LIMIT).await?;
     Ok(Lost {
         at: at.clone(),

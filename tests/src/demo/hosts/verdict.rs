@@ -117,6 +117,11 @@ impl HostsVerdict {
                 slot.gap_ms
             )?;
         }
+        writeln!(
+            out,
+            "  {} IDENTIFYs in the deploy, {} RESUMEs",
+            self.demo.identifies_deploy, self.demo.resumes
+        )?;
         let lost = &self.lost_host;
         writeln!(
             out,
@@ -172,6 +177,8 @@ pub(super) fn judge(options: &DemoOptions, outcome: &Outcome) -> HostsVerdict {
         .collect();
     let all: Vec<u32> = (0..options.shards).collect();
     let gaps: Vec<i64> = all.iter().filter_map(gap).collect();
+    let probed = (0..options.shards.min(options.sampled)).filter_map(|shard| gap(&shard));
+    let probed = Spread::of_us(probed.collect());
     let took = whole(&outcome.moves);
     let is_done = |slot: &&SlotVerdict| slot.outcome != "done";
     let demo = Verdict {
@@ -189,7 +196,7 @@ pub(super) fn judge(options: &DemoOptions, outcome: &Outcome) -> HostsVerdict {
         rtt_ms: options.rtt.as_secs_f64() * 1000.0,
         gap_unmeasured: u64::from(options.shards) - gaps.len() as u64,
         gap_ms: Spread::of_us(gaps),
-        gap_probed_ms: Spread::default(),
+        gap_probed_ms: probed,
         gap_noise_ms: Spread::default(),
         silence_ms: Spread::default(),
         wire: outcome.wire.clone(),
