@@ -49,9 +49,13 @@ struct Arguments {
     /// Seal shards late in every row
     #[arg(long)]
     late_seal: bool,
-    /// An agent launches the slaves in every row, as on a host of a fleet, and not the master
+    /// Only the rows of a fleet of several hosts: agents, hosts that are cut off or lost, leases,
+    /// several masters and their store
     #[arg(long)]
     fleet: bool,
+    /// An agent launches the slaves in every row, as on another host, and not the master
+    #[arg(long)]
+    agent: bool,
     /// Instead of the rows: so many deploys in a row, a kill in every second one
     #[arg(long, value_name = "N", conflicts_with_all = ["quick", "row", "phase", "list"])]
     deploys: Option<u32>,
@@ -147,7 +151,10 @@ async fn deploys(arguments: &Arguments, count: u32) -> ExitCode {
 
 /// Rows and phases that are asked for.
 fn choose(arguments: &Arguments) -> Vec<(Row, Phase)> {
-    let all = rows::all();
+    let all = match arguments.fleet {
+        true => rows::of_a_fleet(),
+        false => rows::all(),
+    };
     // A whole name means that row only.
     let is_whole = |name: &String| all.iter().any(|row| row.name == name.as_str());
     let meant = |row: &Row, name: &String| {
@@ -205,7 +212,7 @@ async fn run_all(arguments: &Arguments, chosen: Vec<(Row, Phase)>) -> Vec<Report
         for (row, phase) in &chosen {
             let (mut row, phase, room) = (*row, *phase, Arc::clone(&room));
             row.late |= arguments.late_seal;
-            row.agent |= arguments.fleet;
+            row.agent |= arguments.agent;
             let seed = arguments.traffic_seed.wrapping_add(u64::from(round));
             runs.spawn(async move {
                 let _place = room.acquire_owned().await;

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use super::{
     brokers, builds, clients, crash, deadly, host, journal, leaders, operator, overload,
     phase::Phase,
+    remote,
     row::{Blow, Damage, Resource},
     scene::{SECOND, Scene, Who},
     shortage, store, unending,
@@ -117,6 +118,7 @@ pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
         Blow::Broker(harm) => brokers::strike(scene, harm).await,
         Blow::Leader(harm) => leaders::strike(scene, harm).await,
         Blow::Shared(harm) => leaders::strike_store(scene, harm).await,
+        Blow::Host(harm) => remote::strike(scene, harm).await,
         Blow::PowerCut => {
             if phase == Phase::M0 {
                 // A session that is older than a second was saved durably: the end

@@ -27,6 +27,7 @@ pub mod operator;
 mod overload;
 mod patience;
 pub mod phase;
+mod remote;
 pub mod report;
 pub mod row;
 pub mod rows;

@@ -1,4 +1,4 @@
-//! What happens to the agent of a host, and to its link. `--fleet` has an agent launch the
+//! What happens to the agent of a host, and to its link. `--agent` has an agent launch the
 //! slaves in every other row, too.
 
 use std::time::Duration;

@@ -15,6 +15,7 @@ mod links;
 mod master;
 mod operator;
 mod proxy;
+mod remote;
 mod sessions;
 mod sinks;
 mod slaves;
@@ -34,7 +35,7 @@ pub fn all() -> Vec<Row> {
         // The slowest one is among them: what begins last should be quick.
         discord::ANSWERS,
         sinks::ROWS,
-        leaders::ROWS,
+        &of_a_fleet(),
         slaves::ROWS,
         slaves::BUILDS,
         store::ROWS,
@@ -52,11 +53,15 @@ pub fn all() -> Vec<Row> {
         operator::ROWS,
         doors::ROWS,
         host::ROWS,
-        lease::ROWS,
-        agent::ROWS,
         &late::rows(),
     ]
     .concat()
+}
+
+/// Those of a fleet of several hosts or several masters.
+#[must_use]
+pub fn of_a_fleet() -> Vec<Row> {
+    [leaders::ROWS, remote::ROWS, agent::ROWS, lease::ROWS].concat()
 }
 
 /// Points at which a master can kill itself and no row has it do so.
