@@ -54,6 +54,12 @@ pub fn line(report: &Report) -> String {
         "  WRONG"
     });
     text.push_str(&format!(" {:.0}s", report.took.as_secs_f64()));
+    if let Some(took) = report.took_over {
+        text.push_str(&format!(
+            ", another master led after {:.1} s",
+            took.as_secs_f64()
+        ));
+    }
     for wrong in &report.wrong {
         text.push_str(&format!("\n    {wrong}"));
     }
@@ -93,6 +99,8 @@ pub fn sum(reports: &[Report], runs: usize) -> Value {
     let found = || reports.iter().filter_map(|report| report.findings.as_ref());
     let recovery = found().map(|found| (found.recovery_ms * 1000.0) as i64);
     let spread = Spread::of_us(recovery.collect());
+    let takeovers = reports.iter().filter_map(|report| report.took_over);
+    let takeovers = Spread::of_us(takeovers.map(|took| took.as_micros() as i64).collect());
     let ran = reports.iter().filter(|report| report.not_run.is_none());
     let ran = ran.count();
     let needless = reports.iter().map(|report| report.needless_identifies());
@@ -106,6 +114,7 @@ pub fn sum(reports: &[Report], runs: usize) -> Value {
         "identifies_unneeded": needless.sum::<u64>(),
         "state_mismatches": found().map(|found| found.state_mismatches).sum::<u64>(),
         "recovery_ms": spread,
+        "takeover_ms": takeovers,
         "ok": is_clean(reports, runs),
     })
 }
@@ -126,6 +135,7 @@ mod tests {
             outcome: "-".to_owned(),
             serves: "-".to_owned(),
             identifies_due: 0,
+            took_over: None,
             wrong: Vec::new(),
             not_run: None,
             is_excused: false,

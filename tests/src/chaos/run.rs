@@ -52,6 +52,8 @@ pub struct Report {
     pub serves: String,
     /// IDENTIFYs that were due.
     pub identifies_due: u32,
+    /// How long it took until another master led, where one had to.
+    pub took_over: Option<Duration>,
     /// What is wrong; empty: it passed.
     pub wrong: Vec<String>,
     /// Whether it could not be run at all: missing, not passed.
@@ -84,6 +86,7 @@ pub async fn run(row: &Row, phase: Phase, seed: u64, again: Again) -> Report {
         outcome: "-".to_owned(),
         serves: "-".to_owned(),
         identifies_due: row.expected(phase).identifies.1,
+        took_over: None,
         wrong: Vec::new(),
         not_run: None,
         is_excused: false,
@@ -143,6 +146,7 @@ async fn play(row: &Row, phase: Phase, again: Again, mut scene: Scene, report: &
         }
         Err(error) => report.wrong.push(error.chain()),
     }
+    report.took_over = scene.took_over;
     let news = scene.news();
     let (orphans, folder) = scene.end().await;
     if !orphans.is_empty() {
