@@ -246,6 +246,7 @@ async fn serve(
     };
     serving.hear(signals, &config, reloader);
     let sockets = (tcp, slaves, operators);
+    let context = Arc::clone(&shared.context);
     serving.listen(
         shared.context,
         admin.clone(),
@@ -254,7 +255,9 @@ async fn serve(
         keeper,
     );
     let admin_http = match admin_tcp {
-        Some(tcp) => Some(serving.listen_to_operators(tcp, &config, admin, places.over_tcp)?),
+        Some(tcp) => {
+            Some(serving.listen_to_operators(tcp, &config, admin, context, places.over_tcp)?)
+        }
         None => None,
     };
     info!(listen = %address, runtime_dir = %dir.path().display(), %term, shard_count, "master started");

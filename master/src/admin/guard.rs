@@ -7,21 +7,25 @@
 //! | asked with | may |
 //! |---|---|
 //! | the operators' token (`admin_token_file`) | everything |
+//! | an operator's certificate, by TLS | everything |
 //! | the readers' token (`admin_read_token_file`) | look |
 //! | nothing, where one of the two is configured | only see the page's files, `/healthz` and `/readyz` |
 //! | nothing, where neither is | look, if it comes from a program of this host |
 //!
+//! From another host it is TLS, or it only shows ([`operators`](crate::doors::operators)).
+//!
 //! A token is `Authorization: Bearer TOKEN`. A wrong one is answered late, and said in
 //! the log. Without tokens the port is on loopback (the configuration sees to that), the
 //! request must name a loopback host, and if a page sent it, be of our own page: a
-//! foreign page, also one whose name was made to mean 127.0.0.1, gets 403.
+//! foreign page, also one whose name was made to mean 127.0.0.1, gets 403. A browser shows
+//! its certificate for any page: one that is not ours gets 403 with it, too.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, uri::Authority},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
@@ -32,13 +36,22 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::page;
-use crate::{config::Token, doors::Hush};
+use crate::{
+    config::Token,
+    doors::{Hush, operators::Asker},
+};
 
 /// A wrong token is answered after this time.
 const WRONG: Duration = Duration::from_secs(1);
 
 const NO_TOKEN: &str = "without a token this port only shows: set admin_token_file to a file with \
                         a secret, or run baton-master on this host as the master's user";
+const FOREIGN: &str = "another page sends this: an operator's certificate is heard from the \
+                       master's own page, and from programs that send no Origin";
+const IN_CLEAR: &str = "the operators' token does not cross the network in clear: set tls_dir, or \
+                        run baton-master on the master's host as its user";
+const NO_PROOF: &str = "this port wants the certificate of an operator (baton-master certs issue \
+                        --role operator), or the header `Authorization: Bearer TOKEN`";
 const READERS: &str = "this token only shows: give the one of admin_token_file, or run \
                        baton-master on the master's host as its user";
 
@@ -89,12 +102,23 @@ impl Guard {
         path: &str,
         headers: &HeaderMap,
         authority: Option<&Authority>,
+        asker: &Asker,
     ) -> Verdict {
         let looks = method == Method::GET || method == Method::HEAD;
         if looks && (page::has(path) || matches!(path, "/healthz" | "/readyz")) {
             return Verdict::Let(Access::TO_LOOK);
         }
+        if asker.is_operator() {
+            return match is_our_page(headers, authority, "https://") || mutant!("any-page-operates")
+            {
+                true => Verdict::Let(Access::ALL),
+                false => Verdict::Refuse(StatusCode::FORBIDDEN, FOREIGN),
+            };
+        }
         let access = match (&self.operators, &self.readers) {
+            (None, None) if *asker != Asker::Here => {
+                return Verdict::Refuse(StatusCode::UNAUTHORIZED, NO_PROOF);
+            }
             (None, None) if !is_of_this_host(headers, authority) => {
                 return Verdict::Refuse(
                     StatusCode::FORBIDDEN,
@@ -106,12 +130,20 @@ impl Guard {
                 let Some(given) = bearer(headers) else {
                     return Verdict::Refuse(
                         StatusCode::UNAUTHORIZED,
-                        "this port wants the header `Authorization: Bearer TOKEN`",
+                        match asker {
+                            Asker::Here | Asker::InClear => {
+                                "this port wants the header `Authorization: Bearer TOKEN`"
+                            }
+                            Asker::Nobody | Asker::Known(_) => NO_PROOF,
+                        },
                     );
                 };
                 let opens =
                     |token: &Option<Token>| token.as_ref().is_some_and(|token| is(given, token));
                 if opens(operators) {
+                    if *asker == Asker::InClear {
+                        return Verdict::Refuse(StatusCode::FORBIDDEN, IN_CLEAR);
+                    }
                     Access::ALL
                 } else if opens(readers) {
                     Access::OF_READERS
@@ -151,11 +183,14 @@ pub(super) async fn access(access: Option<Extension<Access>>) -> Json<Access> {
 
 async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     let uri = request.uri();
+    let asker = request.extensions().get::<Asker>();
     let verdict = guard.judge(
         request.method(),
         uri.path(),
         request.headers(),
         uri.authority(),
+        // A door that does not say it is no door to another host.
+        asker.unwrap_or(&Asker::InClear),
     );
     let (status, reason) = match verdict {
         Verdict::Let(access) => {
@@ -195,10 +230,6 @@ fn is(given: &[u8], token: &Token) -> bool {
 
 /// `authority`: HTTP/2 names the host there.
 fn is_of_this_host(headers: &HeaderMap, authority: Option<&Authority>) -> bool {
-    let text = |name| {
-        let value: Option<&HeaderValue> = headers.get(name);
-        value.map(|value| value.to_str().unwrap_or("?"))
-    };
     let is_loopback = |host: &str| {
         let name = match host.strip_prefix('[') {
             Some(rest) => rest.split(']').next(),
@@ -208,19 +239,32 @@ fn is_of_this_host(headers: &HeaderMap, authority: Option<&Authority>) -> bool {
             name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
         })
     };
-    let host = text(header::HOST).or_else(|| authority.map(Authority::as_str));
-    let origin_is_ours = text(header::ORIGIN).is_none_or(|origin| {
-        let of = origin.strip_prefix("http://");
-        of.is_some() && of == host
-    });
-    host.is_some_and(is_loopback) && origin_is_ours
+    let host = host(headers, authority);
+    host.is_some_and(is_loopback) && is_our_page(headers, authority, "http://")
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    let value: Option<&HeaderValue> = headers.get(name);
+    value.map(|value| value.to_str().unwrap_or("?"))
+}
+
+fn host<'a>(headers: &'a HeaderMap, authority: Option<&'a Authority>) -> Option<&'a str> {
+    text(headers, header::HOST).or_else(|| authority.map(Authority::as_str))
+}
+
+/// Whether no page sent it, or our own did: browsers say which one.
+fn is_our_page(headers: &HeaderMap, authority: Option<&Authority>, scheme: &str) -> bool {
+    text(headers, header::ORIGIN).is_none_or(|origin| {
+        let of = origin.strip_prefix(scheme);
+        of.is_some() && of == host(headers, authority)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use axum::http::HeaderName;
+    use baton_protocol::{Peer, PeerRole};
 
     use super::*;
 
@@ -232,7 +276,61 @@ mod tests {
     }
 
     fn judged(guard: &Guard, asked: (Method, &str), given: &[(HeaderName, &str)]) -> Verdict {
-        guard.judge(&asked.0, asked.1, &headers(given), None)
+        guard.judge(&asked.0, asked.1, &headers(given), None, &Asker::Here)
+    }
+
+    #[test]
+    fn an_operators_certificate_opens_everything_and_no_other_one_opens_anything() {
+        let guards = [
+            Guard::new(None, None),
+            Guard::new(Token::new("s3cret"), Token::new("reader")),
+        ];
+        let known = |role| {
+            Asker::Known(Peer {
+                role,
+                host: "eu-1".parse().unwrap(),
+            })
+        };
+        let ours = (header::HOST, "home:7448");
+        for guard in &guards {
+            let asks = |method, asker: &Asker, given: &[(HeaderName, &str)]| {
+                guard.judge(&method, "/v1/deploy", &headers(given), None, asker)
+            };
+            let operator = known(PeerRole::Operator);
+            for method in [Method::GET, Method::POST] {
+                let verdict = asks(method, &operator, std::slice::from_ref(&ours));
+                assert_eq!(verdict, Verdict::Let(Access::ALL));
+            }
+            let page = (header::ORIGIN, "https://home:7448");
+            let verdict = asks(Method::POST, &operator, &[ours.clone(), page]);
+            assert_eq!(verdict, Verdict::Let(Access::ALL), "our own page");
+            for foreign in ["https://evil.example", "null", "http://home:7448"] {
+                let page = (header::ORIGIN, foreign);
+                let verdict = asks(Method::POST, &operator, &[ours.clone(), page]);
+                let refused = Verdict::Refuse(StatusCode::FORBIDDEN, FOREIGN);
+                assert_eq!(verdict, refused, "{foreign}");
+            }
+            for asker in [
+                known(PeerRole::Agent),
+                known(PeerRole::Slave),
+                known(PeerRole::Master),
+                Asker::Nobody,
+            ] {
+                for method in [Method::GET, Method::POST] {
+                    let verdict = asks(method, &asker, std::slice::from_ref(&ours));
+                    let refused = Verdict::Refuse(StatusCode::UNAUTHORIZED, NO_PROOF);
+                    assert_eq!(verdict, refused, "{asker:?}");
+                }
+                let probe = guard.judge(&Method::GET, "/readyz", &headers(&[]), None, &asker);
+                assert_eq!(probe, Verdict::Let(Access::TO_LOOK));
+            }
+        }
+        let token = [(header::AUTHORIZATION, "Bearer s3cret")];
+        let asks =
+            |asker| guards[1].judge(&Method::POST, "/v1/deploy", &headers(&token), None, asker);
+        assert_eq!(asks(&Asker::Nobody), Verdict::Let(Access::ALL), "by TLS");
+        let refused = Verdict::Refuse(StatusCode::FORBIDDEN, IN_CLEAR);
+        assert_eq!(asks(&Asker::InClear), refused);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The authority of a fleet: a certificate that signs others, and its key.
 
-use std::{fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use baton_protocol::{CertificateName, HostName, PeerRole, tls::CA_FILE};
 use rcgen::{
@@ -9,7 +9,7 @@ use rcgen::{
 };
 
 use super::{
-    Facts, Validity,
+    AlsoNamed, Facts, Validity,
     facts::{DAY, now},
 };
 
@@ -161,9 +161,14 @@ impl Authority {
     ///
     /// # Errors
     /// See `sign`; the operating system has no randomness.
-    pub fn issue(&self, name: &CertificateName, life: Life) -> Result<(Issued, String), String> {
+    pub fn issue(
+        &self,
+        name: &CertificateName,
+        also: &[AlsoNamed],
+        life: Life,
+    ) -> Result<(Issued, String), String> {
         let key = KeyPair::generate().map_err(|error| error.to_string())?;
-        let issued = self.sign(name, &key, life)?;
+        let issued = self.sign(name, also, &key, life)?;
         Ok((issued, key.serialize_pem()))
     }
 
@@ -182,7 +187,7 @@ impl Authority {
         }
         let key = SubjectPublicKeyInfo::from_der(&before.public_key)
             .map_err(|error| format!("its key cannot be read: {error}"))?;
-        self.sign(&name, &key, life)
+        self.sign(&name, &before.also, &key, life)
     }
 
     /// # Errors
@@ -190,6 +195,7 @@ impl Authority {
     fn sign(
         &self,
         name: &CertificateName,
+        also: &[AlsoNamed],
         key: &impl PublicKeyData,
         life: Life,
     ) -> Result<Issued, String> {
@@ -198,6 +204,20 @@ impl Authority {
         let uri = uri.map_err(|error: rcgen::Error| error.to_string())?;
         params.subject_alt_names = vec![SanType::URI(uri)];
         let peer = &name.peer;
+        let mut also: BTreeSet<_> = also.iter().cloned().collect();
+        // Browsers and monitors look for a name of the DNS.
+        if peer.role == PeerRole::Master {
+            also.insert(AlsoNamed::Dns(peer.host.as_str().to_owned()));
+        }
+        for name in also {
+            params.subject_alt_names.push(match name {
+                AlsoNamed::Ip(address) => SanType::IpAddress(address),
+                AlsoNamed::Dns(name) => {
+                    let name = name.try_into();
+                    SanType::DnsName(name.map_err(|error: rcgen::Error| error.to_string())?)
+                }
+            });
+        }
         params
             .distinguished_name
             .push(DnType::CommonName, format!("{} {}", peer.role, peer.host));

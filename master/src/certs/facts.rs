@@ -1,9 +1,14 @@
 //! What stands in a certificate.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    net::IpAddr,
+    str::FromStr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use baton_protocol::CertificateName;
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// From when to when a certificate is valid, in seconds since 1970.
@@ -56,6 +61,57 @@ pub fn date(at: i64) -> String {
     humantime::format_rfc3339_seconds(at).to_string()
 }
 
+/// A name of the DNS, or an address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AlsoNamed {
+    /// A name.
+    Dns(String),
+    /// An address.
+    Ip(IpAddr),
+}
+
+impl FromStr for AlsoNamed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Ip(address));
+        }
+        match ServerName::try_from(text) {
+            Ok(ServerName::DnsName(name)) => Ok(Self::Dns(name.as_ref().to_ascii_lowercase())),
+            Ok(_) | Err(_) => Err(format!(
+                "`{text}` is neither a name of the DNS nor an address"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for AlsoNamed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(name) => f.write_str(name),
+            Self::Ip(address) => address.fmt(f),
+        }
+    }
+}
+
+impl AlsoNamed {
+    fn among(names: &[GeneralName<'_>]) -> Vec<Self> {
+        let also = names.iter().filter_map(|name| {
+            if let GeneralName::DNSName(name) = name {
+                return Some(Self::Dns((*name).to_owned()));
+            }
+            let GeneralName::IPAddress(bytes) = name else {
+                return None;
+            };
+            let four = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            let address = four.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
+            address.ok().map(Self::Ip)
+        });
+        also.collect()
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -63,6 +119,9 @@ pub struct Facts {
     pub name: Result<CertificateName, String>,
     /// What it is called otherwise.
     pub subject: String,
+    /// Names and addresses under which programs look for its holder that know nothing of
+    /// fleets: browsers and monitors.
+    pub also: Vec<AlsoNamed>,
     /// Whether it is an authority's.
     pub is_authority: bool,
     /// When it is valid.
@@ -81,8 +140,11 @@ impl Facts {
             .map_err(|error| format!("it is no certificate: {error}"))?;
         let names = certificate.subject_alternative_name();
         let names = names.map_err(|error| format!("its names cannot be read: {error}"))?;
-        let names = names.iter().flat_map(|names| &names.value.general_names);
-        let uris = names.filter_map(|name| {
+        let names: &[_] = names
+            .as_ref()
+            .map_or(&[], |names| &names.value.general_names);
+        let also = AlsoNamed::among(names);
+        let uris = names.iter().filter_map(|name| {
             if let GeneralName::URI(uri) = name {
                 Some(*uri)
             } else {
@@ -92,6 +154,7 @@ impl Facts {
         let validity = certificate.validity();
         Ok(Self {
             name: CertificateName::among(uris),
+            also,
             subject: certificate.subject().to_string(),
             is_authority: certificate.is_ca(),
             validity: Validity {

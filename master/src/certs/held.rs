@@ -16,6 +16,7 @@ pub struct Held {
     identity: Identity,
     validity: Validity,
     server: Arc<ServerConfig>,
+    operators: Arc<ServerConfig>,
 }
 
 impl PartialEq for Held {
@@ -43,10 +44,13 @@ impl Held {
         let of = |reason: String| format!("{}: {reason}", dir.display());
         let facts = Facts::of(identity.leaf()).map_err(of)?;
         let server = identity.server().map_err(|error| of(error.to_string()))?;
+        let operators = identity.server_for_operators();
+        let operators = operators.map_err(|error| of(error.to_string()))?;
         Ok(Self {
             validity: facts.validity,
             identity,
             server,
+            operators,
         })
     }
 
@@ -72,6 +76,12 @@ impl Held {
     #[must_use]
     pub fn server(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.server)
+    }
+
+    /// The same for operators, who may have no certificate.
+    #[must_use]
+    pub fn operators(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.operators)
     }
 }
 

@@ -10,9 +10,11 @@
 mod authority;
 mod facts;
 mod held;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use self::{
     authority::{Authority, CA_KEY_FILE, Issued, Life},
-    facts::{Facts, Validity, date, now},
+    facts::{AlsoNamed, Facts, Validity, date, now},
     held::{Held, SOON},
 };

@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 
 use super::say;
 use crate::{
-    certs::{Authority, CA_KEY_FILE, Facts, Issued, Life, now},
+    certs::{AlsoNamed, Authority, CA_KEY_FILE, Facts, Issued, Life, now},
     error::{EXIT_DONE, Error},
     runtime_dir::make_dir,
     whole_file,
@@ -76,6 +76,10 @@ struct IssueArguments {
     /// Name of the host: a-z, 0-9, `.` and `-`
     #[arg(long, value_name = "NAME", value_parser = name)]
     host: HostName,
+    /// A name of the DNS or an address under which browsers and monitors find a master,
+    /// besides the host's name; may be given several times
+    #[arg(long, value_name = "NAME")]
+    also: Vec<AlsoNamed>,
     /// Folder for the three files
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -169,7 +173,14 @@ fn issue(arguments: IssueArguments) -> Result<(), Error> {
             host: arguments.host,
         },
     };
-    let (issued, key) = authority.issue(&name, arguments.days).map_err(failed)?;
+    if !arguments.also.is_empty() && name.peer.role != PeerRole::Master {
+        return Err(Error::Configuration(format!(
+            "--also: nobody looks for a program of the role {} by a name: leave it out",
+            name.peer.role
+        )));
+    }
+    let issued = authority.issue(&name, &arguments.also, arguments.days);
+    let (issued, key) = issued.map_err(failed)?;
     make_dir("--out", dir)?;
     for (file, text) in files
         .iter()
@@ -183,7 +194,9 @@ fn issue(arguments: IssueArguments) -> Result<(), Error> {
         PeerRole::Agent | PeerRole::Slave => {
             "copy the folder to that host, for its user alone, and name it there: BATON_TLS_DIR"
         }
-        PeerRole::Operator => "copy the folder to that host, for its user alone",
+        PeerRole::Operator => {
+            "copy the folder to that host, for its user alone: who has it may do everything"
+        }
     };
     say(copy);
     Ok(())
@@ -235,8 +248,9 @@ fn show(arguments: &ShowArguments) -> Result<(), Error> {
             Err(_) if facts.is_authority => format!("authority: {}", facts.subject),
             Err(reason) => reason.clone(),
         };
+        let also: String = facts.also.iter().map(|name| format!(", {name}")).collect();
         say(&format!(
-            "{}: {who}, {}",
+            "{}: {who}{also}, {}",
             path.display(),
             facts.validity.told(now())
         ));

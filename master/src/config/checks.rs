@@ -121,18 +121,43 @@ pub(crate) fn token_in(key: &str, path: &Path) -> Result<Token, String> {
     Token::new(&text).ok_or_else(|| format!("{key}: {file} is empty"))
 }
 
+/// What is there of what lets operators in from other hosts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LetsIn {
+    /// Whether the master has a certificate: then it is TLS.
+    pub(super) tls: bool,
+    /// Whether there is a token with which everything may be done.
+    pub(super) operators: bool,
+    /// Whether there is one with which one may look.
+    pub(super) readers: bool,
+}
+
+/// Beyond the loopback it is TLS, or a port that only shows: what changes the fleet is not
+/// said in clear.
 pub(super) fn admin_listen(
     given: Option<String>,
-    with_token: bool,
+    lets_in: LetsIn,
 ) -> Result<Option<SocketAddr>, String> {
-    let otherwise = "set admin_token_file to a file with a secret that requests must carry";
+    let certificate = "set tls_dir to the folder that `baton-master certs issue --role master` \
+                       makes, so that the port speaks TLS";
+    let otherwise = match lets_in.operators {
+        true => format!(
+            "{certificate}; in clear, the token of admin_token_file could be read on the way \
+             (admin_read_token_file alone, with which one only looks, needs no TLS)"
+        ),
+        false => format!(
+            "{certificate}, or admin_read_token_file to a file with a secret with which one may \
+             look"
+        ),
+    };
+    let may_be_reached = lets_in.tls || (lets_in.readers && !lets_in.operators);
     let check = |text: String| {
         address(
             "admin_listen",
             &text,
             "127.0.0.1:7448",
-            with_token,
-            otherwise,
+            may_be_reached,
+            &otherwise,
         )
     };
     given.map(check).transpose()

@@ -37,7 +37,7 @@ pub use self::{
     store::{Access, SharedStore},
 };
 use self::{
-    checks::{Found, admin_listen, api_url, certificate, listen, slots, token, work_slot},
+    checks::{Found, LetsIn, admin_listen, api_url, certificate, listen, slots, token, work_slot},
     file::as_error,
     lease::leases,
 };
@@ -361,7 +361,11 @@ impl Config {
         let admin_token = admin_token.map(|path| token_in("admin_token_file", path));
         let read_token = options.admin_read_token_file.as_deref();
         let read_token = read_token.map(|path| token_in("admin_read_token_file", path));
-        let with_token = admin_token.is_some() || read_token.is_some();
+        let lets_in = LetsIn {
+            tls: options.tls_dir.is_some(),
+            operators: admin_token.is_some(),
+            readers: read_token.is_some(),
+        };
         let admin_token = found.or("admin_token_file", admin_token.transpose());
         let admin_read_token = found.or("admin_read_token_file", read_token.transpose());
         ruin::tokens(
@@ -378,7 +382,7 @@ impl Config {
             ],
             &mut found,
         );
-        let admin_listen = admin_listen(options.admin_listen, with_token);
+        let admin_listen = admin_listen(options.admin_listen, lets_in);
         let admin_listen = found.or("admin_listen", admin_listen).flatten();
         if let (Some(listen), Some(admin)) = (listen, admin_listen) {
             ruin::addresses(listen, admin, &mut found);

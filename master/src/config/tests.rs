@@ -143,9 +143,9 @@ fn everything_that_is_wrong_is_one_line_that_names_the_key() {
             "admin_listen: 127.0.0.1:7 is where slaves dial",
         ),
         ("admin_listen = \"here\"", "admin_listen: `here`"),
-        ("admin_listen = \"0.0.0.0:7\"", "set admin_token_file"),
+        ("admin_listen = \"0.0.0.0:7\"", "set tls_dir"),
         (
-            "admin_listen = \"0.0.0.0:7\"\nadmin_token_file = \"/nonexistent/token\"",
+            "admin_listen = \"127.0.0.1:8\"\nadmin_token_file = \"/nonexistent/token\"",
             "admin_token_file: /nonexistent/token",
         ),
         ("listen = \"nowhere\"", "listen: `nowhere`"),
@@ -237,14 +237,36 @@ fn everything_that_is_wrong_is_one_line_that_names_the_key() {
 }
 
 #[test]
-fn operators_are_served_beyond_loopback_with_a_token_only() {
+fn operators_are_served_beyond_loopback_by_tls_and_in_clear_one_only_looks() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("token");
+    let (path, tls) = (dir.path().join("token"), dir.path().join("tls"));
     fs::write(&path, "hush\n").unwrap();
-    let text = format!("admin_listen = \"0.0.0.0:7448\"\nadmin_token_file = {path:?}\n");
-    let config = Config::check(parse(&text), None).unwrap();
-    assert_eq!(config.admin_listen, "0.0.0.0:7448".parse().ok());
-    assert_eq!(config.admin_token, Token::new("hush"));
+    fs::create_dir(&tls).unwrap();
+    crate::certs::testing::Issuer::new().write("baton://f/master/home", &tls);
+    let open = "admin_listen = \"0.0.0.0:7448\"\n";
+    let (operators, readers, tls) = (
+        format!("admin_token_file = {path:?}\n"),
+        format!("admin_read_token_file = {path:?}\n"),
+        format!("tls_dir = {tls:?}\n"),
+    );
+    for (with, good) in [
+        (String::new(), false),
+        (operators.clone(), false),
+        (readers.clone(), true),
+        (tls.clone(), true),
+        (operators + &tls, true),
+        (readers + &tls, true),
+    ] {
+        let checked = Config::check(parse(&format!("{open}{with}")), None);
+        let listens = checked.as_ref().ok().and_then(|config| config.admin_listen);
+        match good {
+            true => assert_eq!(listens, "0.0.0.0:7448".parse().ok(), "{with}"),
+            false => {
+                let why = checked.unwrap_err().to_string();
+                assert!(why.contains("set tls_dir"), "{with}: {why}");
+            }
+        }
+    }
     let loopback = parse("admin_listen = \"[::1]:7448\"");
     let config = Config::check(loopback, None).unwrap();
     assert_eq!(config.admin_token, None);

@@ -1,6 +1,6 @@
 //! HTTP for operators and Prometheus, on a port that every process may dial.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -8,6 +8,7 @@ use axum::{
     http::{Request, Response, StatusCode},
     response::IntoResponse,
 };
+use baton_protocol::tls;
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{
@@ -22,7 +23,12 @@ use tokio::{
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
-use super::{Hush, Place, Places, share};
+use super::{
+    Hush, Place, Places,
+    operators::{self, Asker, Opened},
+    share,
+};
+use crate::peer::Context;
 
 /// The head of a request is there within this time, counted from the connection or from
 /// the answer before.
@@ -44,26 +50,48 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Where HTTP is listened for.
 #[derive(Debug)]
 pub enum Door {
-    /// Every process that reaches the address.
-    Tcp(TcpListener),
+    /// Every process that reaches the address; by TLS, where the master has a certificate.
+    Tcp(TcpListener, Arc<Context>),
     /// The master's own user.
     Unix(UnixListener),
 }
 
-type Socket = Either<TcpStream, UnixStream>;
+/// A connection that was taken, and where it comes from.
+enum Taken {
+    Tcp(TcpStream, SocketAddr, Arc<Context>),
+    Unix(UnixStream),
+}
+
+type Socket = Either<Either<TcpStream, Box<tls::Accepted<TcpStream>>>, UnixStream>;
+
+impl Taken {
+    /// The connection as it is spoken over, and who is at its other end; `None`: it is not
+    /// let in. Who dials the unix socket is the master's user.
+    async fn open(self) -> Option<(Socket, Option<Asker>)> {
+        let (socket, from, context) = match self {
+            Self::Unix(socket) => return Some((Either::Right(socket), None)),
+            Self::Tcp(socket, from, context) => (socket, from, context),
+        };
+        let (socket, asker) = match operators::open(&context, socket, from).await? {
+            Opened::Clear(socket, asker) => (Either::Left(socket), asker),
+            Opened::Tls(socket, asker) => (Either::Right(socket), asker),
+        };
+        Some((Either::Left(socket), Some(asker)))
+    }
+}
 
 impl Door {
-    async fn accept(&self) -> io::Result<Socket> {
+    async fn accept(&self) -> io::Result<Taken> {
         match self {
-            Self::Tcp(listener) => {
-                let (socket, _) = listener.accept().await?;
+            Self::Tcp(listener, context) => {
+                let (socket, from) = listener.accept().await?;
                 // Both are kindnesses to a client that may be gone already.
                 let _ = socket.set_nodelay(true);
                 let stuck = u32::try_from(STUCK.as_millis()).unwrap_or(u32::MAX);
                 let _ = rustix::net::sockopt::set_tcp_user_timeout(&socket, stuck);
-                Ok(Either::Left(socket))
+                Ok(Taken::Tcp(socket, from, Arc::clone(context)))
             }
-            Self::Unix(listener) => Ok(Either::Right(listener.accept().await?.0)),
+            Self::Unix(listener) => Ok(Taken::Unix(listener.accept().await?.0)),
         }
     }
 }
@@ -119,12 +147,23 @@ pub async fn serve(door: Door, places: Arc<Places>, router: Router, closing: Can
 /// One connection, until it ends, is silent for too long, or another one gets its
 /// place.
 async fn connection(
-    socket: Socket,
+    taken: Taken,
     place: Place,
     router: Arc<TowerToHyperService<Router>>,
     closing: CancellationToken,
 ) {
-    let answering = hyper::service::service_fn(|request: Request<Incoming>| {
+    let opened = tokio::select! {
+        opened = taken.open() => opened,
+        () = place.lost() => return,
+        () = closing.cancelled() => return,
+    };
+    let Some((socket, asker)) = opened else {
+        return;
+    };
+    let answering = hyper::service::service_fn(|mut request: Request<Incoming>| {
+        if let Some(asker) = &asker {
+            request.extensions_mut().insert(asker.clone());
+        }
         // Kept until the last piece of the answer is handed over.
         let busy = place.busy();
         let answer = router.call(request);

@@ -11,11 +11,13 @@
 //!   are read of it before it has shown that ([`secure`]).
 //! - The doors together take less than half of the files that the process may have
 //!   open: the rest is for the slaves, the journal and what is launched ([`share`]).
+//! - An operator on another host speaks TLS too, and may have a certificate ([`operators`]).
 //! - A request's head, its body and its answer have their time ([`http`]).
 //! - Lines that a stranger causes are logged a few times, and then counted ([`Hush`]).
 
 pub mod http;
 mod hush;
+pub mod operators;
 mod places;
 pub mod secure;
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::{
 
 use baton_protocol::{Peer, tls};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
@@ -100,7 +100,7 @@ pub async fn serve(context: Arc<Context>, socket: TcpStream, from: SocketAddr, p
 }
 
 /// Whether nobody on the way can have heard or said anything.
-fn is_of_this_host(from: SocketAddr) -> bool {
+pub(super) fn is_of_this_host(from: SocketAddr) -> bool {
     from.ip().to_canonical().is_loopback()
 }
 
@@ -133,14 +133,14 @@ async fn open(held: &Held, socket: TcpStream, from: SocketAddr) -> Opened {
 }
 
 /// A socket that is closed with unread bytes in it takes back what was said to the peer.
-async fn read_out(mut socket: tls::Capped<TcpStream>) -> io::Result<()> {
+pub(super) async fn read_out(mut socket: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     socket.shutdown().await?;
     let mut few = [0; 512];
     while socket.read(&mut few).await? > 0 {}
     Ok(())
 }
 
-fn untrusted(context: &Context, from: SocketAddr, reason: &str) {
+pub(super) fn untrusted(context: &Context, from: SocketAddr, reason: &str) {
     let count = context.counters.untrusted.add();
     if context.hush.untrusted.lets() {
         warn!(%from, reason, count, "connection not trusted");

@@ -1,6 +1,7 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, routing::get};
+use baton_protocol::auth::Secret;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -12,6 +13,7 @@ use super::{
     http::{Door, HEAD, REQUEST},
     *,
 };
+use crate::peer::Context;
 
 #[tokio::test(start_paused = true)]
 async fn who_comes_last_gets_the_place_of_who_waited_longest() {
@@ -104,7 +106,9 @@ async fn a_request_whose_head_or_body_does_not_come_loses_its_connection() {
     let address = listener.local_addr().expect("its address");
     let router = Router::new().route("/", get(|body: String| async move { body }));
     let closing = CancellationToken::new();
-    let door = Door::Tcp(listener);
+    let (notices, _) = tokio::sync::mpsc::channel(8);
+    let context = Context::for_test(Secret::random().expect("a secret"), notices);
+    let door = Door::Tcp(listener, Arc::new(context));
     let serving = tokio::spawn(http::serve(door, http::places(), router, closing.clone()));
     let began = Instant::now();
     let mut slow = TcpStream::connect(address).await.expect("a connection");

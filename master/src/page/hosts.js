@@ -13,9 +13,9 @@ function rowOf({ host, connected, since_ms: since, program, slots, slaves, slave
   return [
     [host, ""],
     [connected ? "connected" : "away", connected ? "good" : "bad"],
-    [since == null ? "–" : age(since), "n"],
     [program ?? "–", ""],
     [slots.join(", ") || "–", ""],
+    [since == null ? "–" : age(since), "n"],
     [number(slaves), "n"],
     [number(away), `n ${away ? "bad" : ""}`],
   ];

@@ -24,7 +24,7 @@ export function showSlaves(fleet, memory) {
     return [
       [slave.build, "", colourOf(slave.slave)],
       [short(slave.slave), "code", slave.slave],
-      [slave.slot, ""],
+      [slave.host ? `${slave.slot}@${slave.host}` : slave.slot, ""],
       [slave.role + (status.work === slave.slave ? " · work" : ""), ""],
       [number(held(slave)), "n"],
       [rate(rates.get(slave.slave) ?? 0), "n"],
@@ -85,8 +85,8 @@ function slots(status) {
     }
   }
   for (const slave of status.slaves) {
-    if (!slave.connected && slave.shards && slave.lease_left_ms != null) {
-      notes.push(["bad", `Slave ${short(slave.slave)} cannot be reached and may serve ${count(slave.shards, "shard")}: if it stays silent for ${span(slave.lease_left_ms)} still, its lease is over, and they go on elsewhere.`]);
+    if ((!slave.connected || slave.hangs) && slave.shards && slave.lease_left_ms != null) {
+      notes.push(["bad", `Slave ${short(slave.slave)} is silent and may serve ${count(slave.shards, "shard")}: if it stays silent for ${span(slave.lease_left_ms)} still, its lease is over, and they go on elsewhere.`]);
     } else if (!slave.connected && slave.shards) {
       notes.push(["bad", `Slave ${short(slave.slave)} cannot be reached and may serve ${count(slave.shards, "shard")}: it redials by itself. If you know that it is dead: baton-master fence ${short(slave.slave)}`]);
     }

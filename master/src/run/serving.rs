@@ -123,6 +123,7 @@ impl Serving {
         tcp: TcpListener,
         config: &Config,
         mut admin: Admin,
+        context: Arc<Context>,
         over_tcp: Arc<Places>,
     ) -> Result<SocketAddr, Error> {
         let address = local_address(&tcp)?;
@@ -130,13 +131,20 @@ impl Serving {
             %address,
             operators = config.admin_token.is_some(),
             readers = config.admin_read_token.is_some(),
-            "served over TCP: who has the operators' token may do everything, others look at most"
+            tls = config.certificate.is_some(),
+            "served over TCP: who has the operators' token, or an operator's certificate, may do \
+             everything, others look at most"
         );
         let guard = Guard::new(config.admin_token.clone(), config.admin_read_token.clone());
         // A flood of this door takes nothing from the other.
         admin.streams = Arc::new(Semaphore::new(MAX_STREAMS));
         let router = guard.around(admin.router());
-        let serving = http::serve(Door::Tcp(tcp), over_tcp, router, self.closing.clone());
+        let serving = http::serve(
+            Door::Tcp(tcp, context),
+            over_tcp,
+            router,
+            self.closing.clone(),
+        );
         self.vital("operators over TCP", serving);
         Ok(address)
     }

@@ -94,12 +94,6 @@ async fn open(
 ) -> Result<(Doors, Ready), Error> {
     let (tcp, unix) = place.again()?;
     let mut operators = vec![Door::Unix(place.dir.bind(&place.dir.admin_socket())?)];
-    let mut admin_http = None;
-    if let Some(address) = config.admin_listen {
-        let tcp = listener::bind_as("admin_listen", address).await?;
-        admin_http = Some(local_address(&tcp)?);
-        operators.push(Door::Tcp(tcp));
-    }
     let (notices, broken) = mpsc::channel(QUEUE);
     let context = Context {
         // Of no master: nobody is let in by it.
@@ -119,8 +113,15 @@ async fn open(
         room: Arc::new(Semaphore::new(MAX_JOINED)),
         closing: CancellationToken::new(),
     };
+    let context = Arc::new(context);
+    let mut admin_http = None;
+    if let Some(address) = config.admin_listen {
+        let tcp = listener::bind_as("admin_listen", address).await?;
+        admin_http = Some(local_address(&tcp)?);
+        operators.push(Door::Tcp(tcp, Arc::clone(&context)));
+    }
     let address = local_address(&tcp)?;
     let ready = Ready::new(address, &place.dir, admin_http);
-    let doors = Doors::open(Arc::new(context), broken, tcp, unix, operators, post);
+    let doors = Doors::open(context, broken, tcp, unix, operators, post);
     Ok((doors, ready))
 }

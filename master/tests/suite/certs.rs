@@ -46,7 +46,10 @@ impl Certs {
     /// The same for so many days.
     pub(crate) fn issue_for(&self, name: &str, days: u32) -> PathBuf {
         let life = Life::of_days(days).unwrap();
-        let (issued, key) = self.authority.issue(&name.parse().unwrap(), life).unwrap();
+        let (issued, key) = self
+            .authority
+            .issue(&name.parse().unwrap(), &[], life)
+            .unwrap();
         self.folder(&issued.certificate, &key)
     }
 

@@ -18,7 +18,7 @@ use rustls::{
 
 use super::{
     CA_FILE, CERTIFICATE_FILE, KEY_FILE, TlsError,
-    verify::{Masters, Members},
+    verify::{Masters, Members, Shows},
 };
 use crate::peer::CertificateName;
 
@@ -105,11 +105,25 @@ impl Identity {
     /// # Errors
     /// The library refuses the certificate or the key.
     pub fn server(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        self.dialled(Shows::Always)
+    }
+
+    /// The same for operators, who speak HTTP: a certificate that is shown is one of this
+    /// fleet, and none has to be.
+    ///
+    /// # Errors
+    /// As [`server`](Self::server).
+    pub fn server_for_operators(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        self.dialled(Shows::IfItHasOne)
+    }
+
+    fn dialled(&self, shows: Shows) -> Result<Arc<ServerConfig>, TlsError> {
         let provider = provider();
         let members = Members::new(
             Arc::clone(&self.authorities),
             &provider,
             self.name.fleet.clone(),
+            shows,
         );
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])

@@ -85,6 +85,25 @@ pub async fn accept<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    match accept_operator(config, socket).await? {
+        (stream, Some(peer)) => Ok((stream, peer)),
+        // The verifier wanted one.
+        (_, None) => Err((io::Error::other("the peer has no certificate"), None)),
+    }
+}
+
+/// The same with a configuration [for operators](Identity::server_for_operators): the peer
+/// may have no certificate.
+///
+/// # Errors
+/// As [`accept`]; a certificate that is shown is of this fleet, and valid now.
+pub async fn accept_operator<S>(
+    config: Arc<ServerConfig>,
+    socket: S,
+) -> Result<(Accepted<S>, Option<Peer>), (io::Error, Option<Capped<S>>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let socket = Capped::new(socket, MAX_UNPROVED);
     let accepting = TlsAcceptor::from(config).accept(socket).into_fallible();
     let mut stream = accepting
@@ -93,13 +112,10 @@ where
     let (capped, session) = stream.get_mut();
     capped.lift();
     let leaf = session.peer_certificates().and_then(<[_]>::first);
-    // The verifier wanted one, and read its name.
-    let name = match leaf.map(name_in) {
-        Some(Ok(name)) => name,
-        Some(Err(reason)) => return Err((io::Error::other(reason), None)),
-        None => return Err((io::Error::other("the peer has no certificate"), None)),
-    };
-    Ok((stream, name.peer))
+    // The verifier read its name.
+    let name = leaf.map(name_in).transpose();
+    let name = name.map_err(|reason| (io::Error::other(reason), None))?;
+    Ok((stream, name.map(|name| name.peer)))
 }
 
 /// The side that dials. The master is one of the fleet of `config`, or this fails.

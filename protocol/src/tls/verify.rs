@@ -61,6 +61,16 @@ fn never() -> Error {
 pub(super) struct Members {
     chain: Arc<dyn ClientCertVerifier>,
     fleet: HostName,
+    shows: Shows,
+}
+
+/// Whether who dials has to show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shows {
+    /// It has to.
+    Always,
+    /// It may: a browser or a probe has none, and proves itself otherwise, or sees little.
+    IfItHasOne,
 }
 
 impl Members {
@@ -68,18 +78,31 @@ impl Members {
         authorities: Arc<RootCertStore>,
         provider: &Arc<CryptoProvider>,
         fleet: HostName,
+        shows: Shows,
     ) -> Result<Self, TlsError> {
         let provider = Arc::clone(provider);
         let chain = WebPkiClientVerifier::builder_with_provider(authorities, provider).build();
         let chain = chain.map_err(|error| TlsError::Refused(Error::General(error.to_string())))?;
-        Ok(Self { chain, fleet })
+        Ok(Self {
+            chain,
+            fleet,
+            shows,
+        })
     }
 }
 
 impl ClientCertVerifier for Members {
+    fn client_auth_mandatory(&self) -> bool {
+        self.shows == Shows::Always
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        // A peer has one certificate: there is nothing to choose, and nothing to tell.
-        &[]
+        match self.shows {
+            // A peer has one certificate: there is nothing to choose, and nothing to tell.
+            Shows::Always => &[],
+            // A browser asks its user only where it has one of these.
+            Shows::IfItHasOne => self.chain.root_hint_subjects(),
+        }
     }
 
     fn verify_client_cert(

@@ -7,6 +7,7 @@ mod deploy;
 mod docs;
 mod fleet;
 mod hosts;
+mod hosts_apart;
 mod packages;
 mod proxy;
 mod services;

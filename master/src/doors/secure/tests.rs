@@ -1,33 +1,13 @@
 #![allow(clippy::unwrap_used)]
 
-use baton_protocol::{
-    Connection,
-    auth::Secret,
-    handshake,
-    tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE},
-};
+use baton_protocol::{Connection, auth::Secret, handshake};
 use tokio::{net::TcpListener, sync::mpsc, time::Instant};
 
 use super::*;
-use crate::{
-    certs::{Authority, Life},
-    doors::Places,
-    peer::hello_for_test,
-};
+use crate::{certs::testing::Issuer, doors::Places, peer::hello_for_test};
 
 fn held() -> Arc<Held> {
-    let life = Life::of_days(1).unwrap();
-    let (authority, _) = Authority::make(&"f".parse().unwrap(), life).unwrap();
-    let name = "baton://f/master/home".parse().unwrap();
-    let (issued, key) = authority.issue(&name, life).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    for (file, text) in [
-        (CA_FILE, authority.pem()),
-        (CERTIFICATE_FILE, &issued.certificate),
-        (KEY_FILE, &key),
-    ] {
-        crate::whole_file::write(&dir.path().join(file), text.as_bytes()).unwrap();
-    }
+    let dir = Issuer::new().folder("baton://f/master/home");
     Arc::new(Held::read(dir.path()).unwrap())
 }
 
