@@ -236,11 +236,27 @@ pub(crate) fn make_dir(key: &str, path: &Path) -> Result<(), Error> {
 const LOCK: &str = "master.lock";
 const AGENT_LOCK: &str = "agent.lock";
 
-/// The fleet's secret, for an agent: from the environment, else from the file in its folder.
+/// The fleet's secret, for an agent: from the file that was named, else from the environment, else
+/// from the file in its folder.
 ///
 /// # Errors
 /// There is none, or it is no secret.
-pub(crate) fn agent_secret(dir: &Path) -> Result<Secret, Error> {
+pub(crate) fn agent_secret(dir: &Path, named: Option<&Path>) -> Result<Secret, Error> {
+    if let Some(file) = named {
+        let wrong = |reason: String| {
+            Error::Configuration(format!("--secret-file {}: {reason}", file.display()))
+        };
+        let text = fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+        let mode = fs::metadata(file).map_or(0, |of| of.permissions().mode());
+        // What a container mounts may be its group's.
+        if mode & 0o007 != 0 {
+            let mode = mode & 0o777;
+            return Err(wrong(format!(
+                "others may read it (mode {mode:03o}): chmod 600 it"
+            )));
+        }
+        return Secret::from_hex(&text).ok_or_else(|| wrong("not 64 hex digits".to_owned()));
+    }
     let given = env::var(SECRET_VARIABLE).ok().filter(|hex| !hex.is_empty());
     if let Some(hex) = given {
         return Secret::from_hex(&hex).ok_or_else(|| {

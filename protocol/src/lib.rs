@@ -61,7 +61,7 @@ pub use self::{
     },
     message::{ToMaster, ToSlave, handshake},
     opaque::{Parameters, Session},
-    peer::{CertificateName, Peer, PeerRole},
+    peer::{CertificateName, Hosts, Peer, PeerRole},
     ranges::SequenceRanges,
     ticket::Ticket,
     version::Version,

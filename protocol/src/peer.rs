@@ -56,18 +56,92 @@ impl FromStr for PeerRole {
     }
 }
 
+/// For which hosts a certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// For this one.
+    One(HostName),
+    /// For every host whose name begins with this one and a dot, as `pod.*` stands for `pod.a`
+    /// and not for `pod`: hosts that come and go under names that nobody knows before.
+    Under(HostName),
+}
+
+/// Behind the name of [`Hosts::Under`].
+const UNDER: &str = ".*";
+
+impl Hosts {
+    /// Whether this is the name of one of them.
+    #[must_use]
+    pub fn have(&self, name: &str) -> bool {
+        match self {
+            Self::One(host) => host.as_str() == name,
+            Self::Under(host) => {
+                let rest = name.strip_prefix(host.as_str());
+                rest.and_then(|rest| rest.strip_prefix('.'))
+                    .is_some_and(|rest| rest.parse::<HostName>().is_ok())
+                    && name.parse::<HostName>().is_ok()
+            }
+        }
+    }
+
+    /// The name that stands in the certificate.
+    #[must_use]
+    pub const fn name(&self) -> &HostName {
+        match self {
+            Self::One(host) | Self::Under(host) => host,
+        }
+    }
+}
+
+impl fmt::Display for Hosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(host) => write!(f, "{host}"),
+            Self::Under(host) => write!(f, "{host}{UNDER}"),
+        }
+    }
+}
+
+impl FromStr for Hosts {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_suffix(UNDER) {
+            Some(host) => host.parse().map(Self::Under),
+            None => text.parse().map(Self::One),
+        }
+    }
+}
+
 /// Who is at the other end, as its certificate says: proved by TLS, for a fleet that is ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// What it is.
     pub role: PeerRole,
-    /// The host on which it runs.
-    pub host: HostName,
+    /// The host on which it runs, or those on which it may.
+    pub hosts: Hosts,
+}
+
+impl Peer {
+    /// Who has this role there.
+    ///
+    /// # Errors
+    /// The role is one of a single host.
+    pub fn new(role: PeerRole, hosts: Hosts) -> Result<Self, String> {
+        match (role, &hosts) {
+            (PeerRole::Master | PeerRole::Operator, Hosts::Under(_)) => Err(format!(
+                "{hosts} is for agents and slaves: a certificate of the role {role} names one host"
+            )),
+            (_, Hosts::One(_)) | (PeerRole::Agent | PeerRole::Slave, Hosts::Under(_)) => {
+                Ok(Self { role, hosts })
+            }
+        }
+    }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of host {}", self.role, self.host)
+        write!(f, "{} of host {}", self.role, self.hosts)
     }
 }
 
@@ -82,8 +156,8 @@ pub struct CertificateName {
 
 impl fmt::Display for CertificateName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Peer { role, host } = &self.peer;
-        write!(f, "{SCHEME}{}/{role}/{host}", self.fleet)
+        let Peer { role, hosts } = &self.peer;
+        write!(f, "{SCHEME}{}/{role}/{hosts}", self.fleet)
     }
 }
 
@@ -119,13 +193,9 @@ impl FromStr for CertificateName {
                 text.escape_debug()
             ));
         };
-        Ok(Self {
-            fleet: fleet.parse()?,
-            peer: Peer {
-                role: role.parse()?,
-                host: host.parse()?,
-            },
-        })
+        let peer = Peer::new(role.parse()?, host.parse()?)?;
+        let fleet = fleet.parse()?;
+        Ok(Self { fleet, peer })
     }
 }
 
@@ -149,9 +219,34 @@ mod tests {
             "baton:///slave/eu-1",
             "baton://my-bot/slave/",
             "baton://my-bot/slave/eu_1",
+            "baton://my-bot/slave/*",
+            "baton://my-bot/slave/.*",
+            "baton://my-bot/slave/eu*",
+            "baton://my-bot/slave/eu.*.*",
+            "baton://my-bot/master/eu.*",
+            "baton://my-bot/operator/eu.*",
         ] {
             assert!(wrong.parse::<CertificateName>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_certificate_for_hosts_that_come_and_go_is_for_the_names_below_its_own() {
+        let text = "baton://my-bot/agent/pod.*";
+        let name: CertificateName = text.parse().expect("a name");
+        assert_eq!(name.to_string(), text);
+        let hosts = name.peer.hosts;
+        for one in ["pod.a", "pod.east-7c9f-x2", "pod.a.b"] {
+            assert!(hosts.have(one), "{one}");
+        }
+        let long = format!("pod.{}", "a".repeat(63));
+        for other in [
+            "", "pod", "pod.", "pod..a", "pod.*", "pods.a", "a.pod.b", "pod.A", &long,
+        ] {
+            assert!(!hosts.have(other), "{other}");
+        }
+        let one: Hosts = "pod".parse().expect("a name");
+        assert!(one.have("pod") && !one.have("pod.a") && !one.have("po"));
     }
 
     #[test]

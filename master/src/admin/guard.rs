@@ -288,7 +288,7 @@ mod tests {
         let known = |role| {
             Asker::Known(Peer {
                 role,
-                host: "eu-1".parse().unwrap(),
+                hosts: "eu-1".parse().unwrap(),
             })
         };
         let ours = (header::HOST, "home:7448");

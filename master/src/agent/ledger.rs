@@ -54,6 +54,9 @@ pub(super) struct Written {
     pub(super) over: Vec<Namespace>,
     /// What it launched, the oldest first.
     pub(super) launches: Vec<Row>,
+    /// Whether a slave that it started by itself came to a master.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) came: bool,
 }
 
 /// A pid namespace that is known to be over: every process of it is dead. Its number is given

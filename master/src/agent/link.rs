@@ -1,6 +1,10 @@
 //! The link to a master: dial, handshake, and the two tasks of a connection.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use baton_protocol::{
     Address, Connection, ConnectionError, DecodeError, Term, Trust, Version,
@@ -101,6 +105,28 @@ impl Link {
             // What is not written by then the master hears from the next agent.
             let _ = timeout(patience, writing).await;
         }
+    }
+}
+
+/// Addresses of masters, with commas between them.
+///
+/// # Errors
+/// One of them is none, leaves this host in clear, or needs a certificate that there is not.
+pub(super) fn addresses(text: &str, tls_dir: Option<&Path>) -> Result<Vec<Address>, String> {
+    let list = Address::list(text)?;
+    if let Some(open) = list.iter().find(|address| address.is_open()) {
+        return Err(format!(
+            "{open} is not on this host, and TCP in clear stays on its host: give tls://{open}, and \
+             a certificate of this host (baton-master certs issue)"
+        ));
+    }
+    let is_tls = |address: &&Address| matches!(address, Address::Tls(_));
+    match list.iter().find(is_tls) {
+        Some(tls) if tls_dir.is_none() => Err(format!(
+            "{tls}: name the folder with this host's certificate (BATON_TLS_DIR for the agent's, \
+             BATON_SLAVES_TLS_DIR for its slaves'; baton-master certs issue makes them)"
+        )),
+        Some(_) | None => Ok(list),
     }
 }
 

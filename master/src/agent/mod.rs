@@ -8,44 +8,52 @@
 //! ```
 //!
 //! It decides nothing. It outlives every master; and its own end ends no slave, unless it was told to
-//! (`--on-exit stop`), or is process 1 of its container.
+//! (`--on-exit stop`), or is process 1 of its container. In a pod it starts one slave by itself, and
+//! ends with it ([`parent`]).
 
+mod door;
 mod ledger;
 mod link;
+mod options;
+mod parent;
 mod processes;
 mod reaper;
+mod signals;
 #[cfg(test)]
 mod tests;
 mod turns;
 mod watching;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use baton_protocol::{
     Address, AgentId, ProcessIdentity, Term, Version,
     auth::Secret,
-    message::agent::{AgentHello, FromAgent, ToAgent},
+    message::agent::{AgentHello, FromAgent, OfSlave, ToAgent},
 };
 use serde::Serialize;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
-    time::{Instant, sleep_until},
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{error, info, warn};
 
 use self::{
+    door::Asked,
     ledger::Ledger,
-    link::{Link, LinkError},
+    link::{Link, LinkError, addresses},
+    parent::Parent,
     processes::{Event, Processes},
+    signals::Signals,
+};
+pub use self::{
+    door::{Status, ask},
+    options::{OnExit, Options},
 };
 use crate::{
-    error::Error,
+    config::check_command,
+    error::{EXIT_DONE, Error},
     process::{Common, Listeners, Outputs, we_are_on},
     runtime_dir::{Lock, agent_secret, make_dir},
     service,
@@ -60,38 +68,6 @@ const KILLED: Duration = Duration::from_secs(2);
 /// What is said last is written within this time.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What becomes of slaves when the agent is asked to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum OnExit {
-    /// They serve on, and the next agent knows them.
-    Leave,
-    /// They are asked to end, and killed when the grace is over.
-    Stop,
-}
-
-/// How an agent runs.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The name of its host.
-    pub host: String,
-    /// Where the masters are, as it was given.
-    pub join: String,
-    /// The same, for the slaves that it launches; `None`: as for itself.
-    pub slaves_join: Option<String>,
-    /// The folder with the agent's certificate.
-    pub tls_dir: Option<PathBuf>,
-    /// The folder with the certificate of the host's slaves.
-    pub slaves_tls_dir: Option<PathBuf>,
-    /// Its folder.
-    pub runtime_dir: PathBuf,
-    /// What becomes of slaves at its end; `None`: they are left, unless it is process 1.
-    pub on_exit: Option<OnExit>,
-    /// How long slaves have to end, where they are stopped.
-    pub grace: Duration,
-    /// The file with the bot's token; `None`: it is in the agent's environment.
-    pub token_file: Option<PathBuf>,
-}
-
 /// What a started agent tells its starter, as one line of JSON.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ready {
@@ -103,30 +79,23 @@ pub struct Ready {
     pub runtime_dir: PathBuf,
 }
 
-/// Runs an agent until it is asked to end (`SIGTERM`, `SIGINT`). `ready` is called when it knows what was
+/// Runs an agent until it is asked to end (`SIGTERM`, `SIGINT`), or until the slave that it started by
+/// itself has ended. Gives the exit code: that slave's, else 0. `ready` is called when it knows what was
 /// launched before.
 ///
 /// # Errors
 /// It cannot start: the error says what to change.
-pub async fn run(options: Options, ready: impl FnOnce(&Ready)) -> Result<(), Error> {
+pub async fn run(options: Options, ready: impl FnOnce(&Ready)) -> Result<u8, Error> {
     let mut signals = Signals::new()?;
     let here =
         ProcessIdentity::current().map_err(|error| Error::system("read /proc/self", error))?;
     // A slave that dials by TLS is of the host that its certificate names: of this one.
     we_are_on(options.host.parse().ok());
     let is_init = here.pid == 1;
-    let on_exit = match (options.on_exit, is_init) {
-        (Some(OnExit::Leave), true) => {
-            return Err(Error::Configuration(
-                "--on-exit leave: as process 1, the end of the agent ends every process of its \
-                 container: leave --on-exit out, or run the agent under another process 1"
-                    .to_owned(),
-            ));
-        }
-        (Some(given), _) => given,
-        (None, true) => OnExit::Stop,
-        (None, false) => OnExit::Leave,
-    };
+    let on_exit = options.on_exit(is_init)?;
+    if let Some((_, command)) = &options.slave {
+        check_command(command).map_err(Error::Configuration)?;
+    }
     let wrong = |key: &str, reason: String| Error::Configuration(format!("{key}: {reason}"));
     let tls_dir = options.tls_dir.as_deref();
     let masters = addresses(&options.join, tls_dir).map_err(|reason| wrong("--join", reason))?;
@@ -145,7 +114,7 @@ pub async fn run(options: Options, ready: impl FnOnce(&Ready)) -> Result<(), Err
         )));
     }
     let _lock = Lock::take_for_agent(&dir)?;
-    let secret = agent_secret(&dir)?;
+    let secret = agent_secret(&dir, options.secret_file.as_deref())?;
     let outputs = Outputs::open(&dir)
         .inspect_err(|error| {
             warn!(%error, "slaves write where the agent does: their last words will not be known");
@@ -163,6 +132,10 @@ pub async fn run(options: Options, ready: impl FnOnce(&Ready)) -> Result<(), Err
     };
     let (events, happened) = mpsc::channel(QUEUE);
     let processes = Processes::adopt(common, here.clone(), Ledger::open(&dir)?, events);
+    let (asked, listening) =
+        door::open(&dir).map_err(|error| Error::system("agent.sock in runtime_dir", error))?;
+    let slave = options.slave;
+    let parent = slave.map(|(slot, command)| Parent::new(slot, command, &processes));
     let reaping = is_init.then(|| AbortOnDropHandle::new(tokio::spawn(reaper::reap())));
     let id =
         AgentId::random().map_err(|error| Error::Failed(format!("no random numbers: {error}")))?;
@@ -183,7 +156,9 @@ pub async fn run(options: Options, ready: impl FnOnce(&Ready)) -> Result<(), Err
         failures: 0,
         secret,
         processes,
+        parent,
         happened,
+        asked,
         link: Way::Wait(Instant::now()),
         heard: Instant::now(),
     };
@@ -197,32 +172,9 @@ pub async fn run(options: Options, ready: impl FnOnce(&Ready)) -> Result<(), Err
     service::ready(&format!("agent of host {}", options.host));
     let alive = CancellationToken::new();
     let beats = AbortOnDropHandle::new(tokio::spawn(service::keep_alive(None, alive)));
-    agent.run(&mut signals, on_exit, options.grace).await;
-    drop((reaping, beats));
-    Ok(())
-}
-
-/// The signals that mean something to an agent.
-struct Signals {
-    term: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Error> {
-        let listen = |kind| signal(kind).map_err(|error| Error::system("signals", error));
-        Ok(Self {
-            term: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn end(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
+    let code = agent.run(&mut signals, on_exit, options.grace).await;
+    drop((reaping, beats, listening));
+    Ok(code)
 }
 
 /// One agent that runs.
@@ -237,32 +189,14 @@ struct Agent {
     failures: u32,
     secret: Secret,
     processes: Processes,
+    /// The slave that it started by itself.
+    parent: Option<Parent>,
     happened: mpsc::Receiver<Event>,
+    /// Who wants to know how it does.
+    asked: Asked,
     link: Way,
     /// When the master said something last.
     heard: Instant,
-}
-
-/// Addresses of masters, with commas between them.
-///
-/// # Errors
-/// One of them is none, leaves this host in clear, or needs a certificate that there is not.
-fn addresses(text: &str, tls_dir: Option<&Path>) -> Result<Vec<Address>, String> {
-    let list = Address::list(text)?;
-    if let Some(open) = list.iter().find(|address| address.is_open()) {
-        return Err(format!(
-            "{open} is not on this host, and TCP in clear stays on its host: give tls://{open}, and \
-             a certificate of this host (baton-master certs issue)"
-        ));
-    }
-    let is_tls = |address: &&Address| matches!(address, Address::Tls(_));
-    match list.iter().find(is_tls) {
-        Some(tls) if tls_dir.is_none() => Err(format!(
-            "{tls}: name the folder with this host's certificate (BATON_TLS_DIR for the agent's, \
-             BATON_SLAVES_TLS_DIR for its slaves'; baton-master certs issue makes them)"
-        )),
-        Some(_) | None => Ok(list),
-    }
 }
 
 /// The way to a master.
@@ -280,30 +214,47 @@ enum Next {
     Due,
     Silent,
     Happened(Event),
+    Asked(oneshot::Sender<Status>),
+    /// Something of the slave that it started by itself is due.
+    OfParent,
     End,
 }
 
 impl Agent {
-    async fn run(mut self, signals: &mut Signals, on_exit: OnExit, grace: Duration) {
-        loop {
+    async fn run(mut self, signals: &mut Signals, on_exit: OnExit, grace: Duration) -> u8 {
+        let mut over = None;
+        while over.is_none() {
             let next = self.next(signals, None).await;
-            if !matches!(next, Next::End) {
+            if matches!(next, Next::End) {
+                over = Some(self.end(signals, on_exit, grace).await);
+            } else {
                 self.take(next);
-                continue;
+                let parent = self.parent.as_ref();
+                over = parent.and_then(|parent| parent.over(&self.processes));
             }
-            match on_exit {
-                OnExit::Leave => info!("asked to end; the slaves serve on"),
-                OnExit::Stop => {
-                    info!(?grace, "asked to end; the slaves are asked too");
-                    service::stopping();
-                    self.stop(signals, grace).await;
-                }
-            }
-            break;
         }
+        // The next agent then tells nothing twice.
+        let _ = timeout(FAREWELL, self.processes.saved()).await;
         if let Way::Linked(link) = self.link {
             link.finish(FAREWELL).await;
         }
+        over.unwrap_or(EXIT_DONE)
+    }
+
+    /// It is asked to end. Gives its exit code.
+    async fn end(&mut self, signals: &mut Signals, on_exit: OnExit, grace: Duration) -> u8 {
+        if let Some(parent) = &mut self.parent {
+            parent.stops();
+        }
+        match on_exit {
+            OnExit::Leave => info!("asked to end; the slaves serve on"),
+            OnExit::Stop => {
+                info!(?grace, "asked to end; the slaves are asked too");
+                service::stopping();
+                self.stop(signals, grace).await;
+            }
+        }
+        self.parent.as_ref().map_or(EXIT_DONE, Parent::code)
     }
 
     /// Has what was launched end, and tells how it did.
@@ -330,9 +281,13 @@ impl Agent {
 
     /// What comes next; `until`: not later than this, [`Next::End`].
     async fn next(&mut self, signals: &mut Signals, until: Option<Instant>) -> Next {
+        let linked = matches!(self.link, Way::Linked(_));
+        let parent = self.parent.as_ref();
+        let due = parent.and_then(|parent| parent.deadline(linked, &self.processes));
         let Self {
             link,
             happened,
+            asked,
             heard,
             masters,
             ..
@@ -362,6 +317,8 @@ impl Agent {
             () = signals.end() => Next::End,
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => Next::End,
             Some(event) = happened.recv() => Next::Happened(event),
+            Some(asked) = asked.recv() => Next::Asked(asked),
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Next::OfParent,
             next = way => next,
         }
     }
@@ -384,8 +341,23 @@ impl Agent {
             Next::Dialled(Ok(link)) => self.linked(link),
             Next::Dialled(Err(error)) => self.not_linked(&error),
             Next::Happened(event) => {
+                if let Some(parent) = &mut self.parent {
+                    parent.hears(&event, &mut self.processes);
+                }
                 if let Some(message) = self.processes.happened(event) {
                     self.say(message);
+                }
+            }
+            Next::Asked(asked) => {
+                // Who asked may have gone.
+                let _ = asked.send(self.status());
+            }
+            Next::OfParent => {
+                let linked = matches!(self.link, Way::Linked(_));
+                let parent = self.parent.as_mut();
+                let slave = parent.and_then(|it| it.goes_on(linked, &mut self.processes));
+                if let Some(slave) = slave {
+                    self.say(FromAgent::Ask(OfSlave { slave }));
                 }
             }
             // Who calls sees to it.
@@ -405,7 +377,18 @@ impl Agent {
                 self.processes.noted(of.launch);
                 None
             }
-            ToAgent::Watch(look) => Some(self.processes.watching().watch(look)),
+            ToAgent::Watch(look) => {
+                if let Some(parent) = &mut self.parent {
+                    parent.watched(&look, &mut self.processes);
+                }
+                Some(self.processes.watching().watch(look))
+            }
+            ToAgent::Stands(stands) => {
+                if let Some(parent) = &mut self.parent {
+                    parent.stands(stands);
+                }
+                None
+            }
             ToAgent::Kill(of) => {
                 self.processes.watching().kill(of.slave);
                 None
@@ -438,6 +421,25 @@ impl Agent {
             warn!("the master does not read: link closed");
             self.redial();
         }
+    }
+
+    /// How it does.
+    fn status(&self) -> Status {
+        let linked = matches!(self.link, Way::Linked(_));
+        let mut status = Status {
+            host: self.hello.host.clone(),
+            pid: self.hello.process.pid,
+            linked,
+            launched: self.processes.lives(),
+            ready: linked,
+            ..Status::default()
+        };
+        match &self.parent {
+            Some(parent) => parent.tell(&mut status),
+            None if linked => {}
+            None => status.why = "no master accepted this agent yet".to_owned(),
+        }
+        status
     }
 
     fn dial(&mut self) {

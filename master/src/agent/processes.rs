@@ -6,6 +6,8 @@
 //!             └─ cannot be ─▶ told, forgotten
 //! ```
 
+mod adopted;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -17,8 +19,11 @@ use baton_protocol::{
     LaunchId, ProcessIdentity, SlaveId,
     message::agent::{AgentReport, Ended, FromAgent, Launch, Launched, OfLaunch},
 };
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::sync::{mpsc, oneshot};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 use tracing::{error, info, warn};
 
 use super::{
@@ -27,10 +32,7 @@ use super::{
 };
 use crate::{
     clock::millis,
-    process::{
-        Child, Common, Output, Outputs, Plan, UNHEARD, Watch, WatchError, group_of,
-        keep_these_small, lived,
-    },
+    process::{Child, Common, Plan, group_of, keep_these_small, lived},
 };
 
 /// So many `log` files are kept small.
@@ -60,8 +62,14 @@ pub(super) struct Processes {
     rows: Vec<Row>,
     /// What kills a launched process with its group, while it lives.
     kills: BTreeMap<LaunchId, oneshot::Sender<()>>,
+    /// What an agent before launched, and nobody can know of here whether it lives.
+    unknown: BTreeSet<LaunchId>,
     /// The `log` files that are kept small.
     logs: BTreeSet<PathBuf>,
+    /// Whether a slave that the agent started by itself came to a master.
+    came: bool,
+    /// The last write of the file.
+    saving: Option<JoinHandle<()>>,
     /// Whether nothing is started any more.
     ends: bool,
     events: mpsc::Sender<Event>,
@@ -76,14 +84,22 @@ impl Processes {
         events: mpsc::Sender<Event>,
     ) -> Self {
         written.taken_over_by(&here);
-        let Written { over, launches, .. } = written;
+        let Written {
+            over,
+            launches,
+            came,
+            ..
+        } = written;
         let mut processes = Self {
             watching: Watching::new(here, over, events.clone()),
             common,
             ledger,
             rows: launches,
             kills: BTreeMap::new(),
+            unknown: BTreeSet::new(),
             logs: BTreeSet::new(),
+            came,
+            saving: None,
             ends: false,
             events,
         };
@@ -99,79 +115,6 @@ impl Processes {
         }
         processes.save();
         processes
-    }
-
-    fn adopt_one(&mut self, row: &Row) {
-        let Some(process) = &row.process else {
-            let line = "(the agent ended while it was being started)".to_owned();
-            return self.ended(row.launch, EndedBy::Unknown, None, vec![line]);
-        };
-        let output = match &row.log {
-            Some(log) => Some(Output::of_file(log)),
-            None => self
-                .common
-                .outputs
-                .as_ref()
-                .map(|to: &Outputs| to.of_group(process.pid)),
-        };
-        match self.watching.look(process) {
-            Ok(watch) => {
-                info!(
-                    slot = row.slot,
-                    pid = process.pid,
-                    "adopted: it was launched by an agent before"
-                );
-                self.wait_for_adopted(row.launch, process.clone(), watch, output);
-            }
-            Err(WatchError::Dead) => {
-                let events = self.events.clone();
-                let launch = row.launch;
-                tokio::spawn(async move {
-                    let last_lines = last_lines(output).await;
-                    let ended = Event::Ended(launch, EndedBy::Unknown, None, last_lines);
-                    // Fails only when the agent has ended.
-                    let _ = events.send(ended).await;
-                });
-            }
-            Err(error @ (WatchError::Elsewhere | WatchError::Unseen(_))) => warn!(
-                slot = row.slot, pid = process.pid, %error,
-                "the end of a process that an agent before launched cannot be known by its launch"
-            ),
-        }
-    }
-
-    fn wait_for_adopted(
-        &mut self,
-        launch: LaunchId,
-        process: ProcessIdentity,
-        watch: Watch,
-        output: Option<Output>,
-    ) {
-        let (kill, mut killed) = oneshot::channel();
-        self.kills.insert(launch, kill);
-        let events = self.events.clone();
-        tokio::spawn(async move {
-            let mut asked = false;
-            loop {
-                tokio::select! {
-                    dead = watch.dead() => {
-                        if dead.is_err() {
-                            return;
-                        }
-                        break;
-                    }
-                    Ok(()) = &mut killed, if !asked => {
-                        asked = true;
-                        kill_leader(&process, &watch);
-                    }
-                }
-            }
-            let lived = lived(&process);
-            let last_lines = last_lines(output).await;
-            let ended = Event::Ended(launch, EndedBy::Unknown, lived, last_lines);
-            // Fails only when the agent has ended.
-            let _ = events.send(ended).await;
-        });
     }
 
     // ---- orders --------------------------------------------------------------
@@ -263,6 +206,31 @@ impl Processes {
             warn!(%launch, "a launched process that nobody waits for is killed");
             // It may have ended by itself.
             let _ = kill.send(());
+        }
+    }
+
+    /// Whether every launch has ended and a master knows it, as far as that can be known.
+    pub(super) fn is_clear(&self) -> bool {
+        let mut rows = self.rows.iter();
+        rows.all(|row| self.unknown.contains(&row.launch))
+    }
+
+    /// How many launched processes live.
+    pub(super) fn lives(&self) -> usize {
+        self.living().count()
+    }
+
+    /// Whether a slave that the agent started by itself, or one before it with the same folder,
+    /// came to a master.
+    pub(super) const fn came(&self) -> bool {
+        self.came
+    }
+
+    /// It is so from now on.
+    pub(super) fn set_came(&mut self, came: bool) {
+        if self.came != came {
+            self.came = came;
+            self.save();
         }
     }
 
@@ -400,16 +368,25 @@ impl Processes {
             agent: self.watching.here().clone(),
             over: self.watching.over().to_vec(),
             launches: self.rows.clone(),
+            came: self.came,
         }
     }
 
     fn save(&mut self) {
         let save = self.ledger.save(&self.written());
-        tokio::spawn(async move {
+        self.saving = Some(tokio::spawn(async move {
             if let Err(error) = save.written().await {
                 error!(%error, "what was launched cannot be written down: the next agent may not know it");
             }
-        });
+        }));
+    }
+
+    /// Waits until the file says how it is now.
+    pub(super) async fn saved(&mut self) {
+        if let Some(saving) = self.saving.take() {
+            // It says itself what went wrong.
+            let _ = saving.await;
+        }
     }
 
     /// Of those that ended, the oldest beyond a few are told to nobody any more.
@@ -437,21 +414,4 @@ fn cannot(launch: LaunchId, failed: String) -> FromAgent {
         failed,
         ..Launched::default()
     })
-}
-
-async fn last_lines(output: Option<Output>) -> Vec<String> {
-    match output {
-        Some(output) => output.read().await,
-        None => vec![UNHEARD.to_owned()],
-    }
-}
-
-/// Kills a process that an earlier agent launched, with its group. While it lives its pid is its own.
-fn kill_leader(process: &ProcessIdentity, watch: &Watch) {
-    if !watch.has_ended()
-        && let Some(leader) = Pid::from_raw(process.pid.cast_signed())
-    {
-        let _ = kill_process_group(leader, Signal::KILL);
-    }
-    let _ = watch.kill();
 }

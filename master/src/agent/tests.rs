@@ -14,6 +14,8 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::*;
 
+mod parent;
+
 /// Only a broken test waits this long.
 const LONG: Duration = Duration::from_secs(30);
 
@@ -43,7 +45,7 @@ impl Master {
 
     /// Takes the next agent that dials.
     async fn accepts(&self) -> Linked {
-        let accepted = tokio::time::timeout(LONG, self.listener.accept()).await;
+        let accepted = timeout(LONG, self.listener.accept()).await;
         let (socket, _) = accepted.unwrap().unwrap();
         self.greets(socket).await
     }
@@ -94,7 +96,7 @@ impl Linked {
     }
 
     async fn hears(&mut self) -> FromAgent {
-        let frame = tokio::time::timeout(LONG, self.connection.recv()).await;
+        let frame = timeout(LONG, self.connection.recv()).await;
         FromAgent::from_frame(frame.unwrap().unwrap().expect("a message")).unwrap()
     }
 
@@ -150,7 +152,12 @@ impl Linked {
 }
 
 /// An agent of this test; aborted, it is as if it had been killed.
-fn agent(dir: &Path, secret: &Secret) -> AbortOnDropHandle<()> {
+fn agent(dir: &Path, secret: &Secret) -> AbortOnDropHandle<u8> {
+    agent_of(dir, secret, None)
+}
+
+/// The same, maybe of one slave that it starts by itself.
+fn agent_of(dir: &Path, secret: &Secret, script: Option<&str>) -> AbortOnDropHandle<u8> {
     let common = Common {
         host: "east".to_owned(),
         masters: "127.0.0.1:1".to_owned(),
@@ -165,13 +172,20 @@ fn agent(dir: &Path, secret: &Secret) -> AbortOnDropHandle<()> {
     let here = ProcessIdentity::current().unwrap();
     let (events, happened) = mpsc::channel(QUEUE);
     let ledger = Ledger::open(dir).unwrap();
+    let processes = Processes::adopt(common, here.clone(), ledger, events);
+    let parent = script.map(|script| {
+        let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+        Parent::new("main".to_owned(), command, &processes)
+    });
+    let (asked, listening) = door::open(dir).unwrap();
+    let on_exit = parent.as_ref().map_or(OnExit::Leave, |_| OnExit::Stop);
     let agent = Agent {
         hello: AgentHello {
             version: Version::NEWEST,
             lowest: Version::OLDEST,
             agent: AgentId::random().unwrap(),
             host: "east".to_owned(),
-            process: here.clone(),
+            process: here,
             ..AgentHello::default()
         },
         masters: addresses(&format!("unix:{}", dir.join("master.sock").display()), None).unwrap(),
@@ -179,14 +193,17 @@ fn agent(dir: &Path, secret: &Secret) -> AbortOnDropHandle<()> {
         next: 0,
         failures: 0,
         secret: secret.clone(),
-        processes: Processes::adopt(common, here, ledger, events),
+        processes,
+        parent,
         happened,
+        asked,
         link: Way::Wait(Instant::now()),
         heard: Instant::now(),
     };
     AbortOnDropHandle::new(tokio::spawn(async move {
         let mut signals = Signals::new().unwrap();
-        agent.run(&mut signals, OnExit::Leave, Duration::ZERO).await;
+        let _listening = listening;
+        agent.run(&mut signals, on_exit, Duration::ZERO).await
     }))
 }
 

@@ -207,7 +207,7 @@ impl Authority {
         let mut also: BTreeSet<_> = also.iter().cloned().collect();
         // Browsers and monitors look for a name of the DNS.
         if peer.role == PeerRole::Master {
-            also.insert(AlsoNamed::Dns(peer.host.as_str().to_owned()));
+            also.insert(AlsoNamed::Dns(peer.hosts.name().as_str().to_owned()));
         }
         for name in also {
             params.subject_alt_names.push(match name {
@@ -220,7 +220,7 @@ impl Authority {
         }
         params
             .distinguished_name
-            .push(DnType::CommonName, format!("{} {}", peer.role, peer.host));
+            .push(DnType::CommonName, format!("{} {}", peer.role, peer.hosts));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = match peer.role {
             PeerRole::Master => vec![

@@ -38,7 +38,7 @@ impl Held {
                 "{} has the certificate {name}, and a master's has the role master: issue one with \
                  baton-master certs issue --role master --host {}",
                 dir.display(),
-                name.peer.host
+                name.peer.hosts.name()
             ));
         }
         let of = |reason: String| format!("{}: {reason}", dir.display());
@@ -63,7 +63,7 @@ impl Held {
     /// The name of this host.
     #[must_use]
     pub fn host(&self) -> HostName {
-        self.identity.name().peer.host.clone()
+        self.identity.name().peer.hosts.name().clone()
     }
 
     /// When it is valid.

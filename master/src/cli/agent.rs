@@ -8,18 +8,24 @@ use clap::Args;
 use super::{logging, say};
 use crate::{
     agent::{self, OnExit},
-    config::{LogFormat, Options},
-    error::{EXIT_DONE, Error},
+    config::{LogFormat, Options, from_here},
+    error::Error,
 };
 
 /// What a container's end leaves of 30 s.
 const GRACE: &str = "25s";
 
+/// The folder of an agent, where none is named.
+pub(super) const FOLDER: &str = "/run/baton-agent";
+
+/// The slot of a slave, where none is named.
+const DEFAULT_SLOT: &str = "main";
+
 #[derive(Debug, Args)]
 pub(super) struct AgentArguments {
-    /// The name of this host, as slots name it with `host`
+    /// The name of this host, as slots name it with `host` [default: what the kernel calls it]
     #[arg(long, env = "BATON_HOST", value_name = "NAME", value_parser = host)]
-    host: String,
+    host: Option<String>,
     /// Where the masters are: unix:/path, tls://HOST:PORT, or HOST:PORT on this host, several
     /// with commas between them
     #[arg(long, env = "BATON_MASTER", value_name = "ADDRESS,...")]
@@ -39,9 +45,12 @@ pub(super) struct AgentArguments {
         long,
         env = "BATON_RUNTIME_DIR",
         value_name = "DIR",
-        default_value = "/run/baton-agent"
+        default_value = FOLDER
     )]
     runtime_dir: PathBuf,
+    /// File with the fleet's secret [default: BATON_SECRET, else the file `secret` in its folder]
+    #[arg(long, env = "BATON_SECRET_FILE", value_name = "FILE")]
+    secret_file: Option<PathBuf>,
     /// What becomes of the slaves when it is asked to end [default: leave; stop as process 1]
     #[arg(long, env = "BATON_ON_EXIT", value_enum, value_name = "WHAT")]
     on_exit: Option<OnExit>,
@@ -57,9 +66,16 @@ pub(super) struct AgentArguments {
     /// How log lines look
     #[arg(long, env = "BATON_LOG_FORMAT", value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+    /// The slot of COMMAND
+    #[arg(long, value_name = "NAME", requires = "command")]
+    slot: Option<String>,
     /// Print one line of JSON when it knows what was launched before
     #[arg(long)]
     json_ready: bool,
+    /// One slave that the agent starts by itself and ends with, in a container or a pod: it is the
+    /// next build of its slot when the folder is new, and else takes the place of the one before
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
 }
 
 pub(super) async fn run(arguments: AgentArguments) -> Result<u8, Error> {
@@ -72,16 +88,30 @@ pub(super) async fn run(arguments: AgentArguments) -> Result<u8, Error> {
     // It is read once.
     drop(logging::start(&options, &filter)?);
     let json_ready = arguments.json_ready;
+    let slave = match (arguments.slot, arguments.command) {
+        (_, command) if command.is_empty() => None,
+        (slot, command) => {
+            let here =
+                std::env::current_dir().map_err(|error| Error::system("this folder", error))?;
+            let command = from_here(command, &here).map_err(Error::Configuration)?;
+            Some((slot.unwrap_or_else(|| DEFAULT_SLOT.to_owned()), command))
+        }
+    };
     let agent = agent::Options {
-        host: arguments.host,
+        host: match arguments.host {
+            Some(host) => host,
+            None => own_name()?,
+        },
         join: arguments.join,
         slaves_join: arguments.slaves_join,
         tls_dir: arguments.tls_dir,
         slaves_tls_dir: arguments.slaves_tls_dir,
         runtime_dir: arguments.runtime_dir,
+        secret_file: arguments.secret_file,
         on_exit: arguments.on_exit,
         grace: arguments.grace,
         token_file: arguments.token_file,
+        slave,
     };
     agent::run(agent, |ready| {
         if json_ready {
@@ -90,8 +120,18 @@ pub(super) async fn run(arguments: AgentArguments) -> Result<u8, Error> {
             std::thread::spawn(move || say(&line));
         }
     })
-    .await?;
-    Ok(EXIT_DONE)
+    .await
+}
+
+/// In a container that is one which no other container has.
+fn own_name() -> Result<String, Error> {
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_string_lossy().to_ascii_lowercase();
+    host(&name).map_err(|_| {
+        Error::Configuration(format!(
+            "the kernel calls this host {name:?}, which cannot be its name here: give --host"
+        ))
+    })
 }
 
 fn host(text: &str) -> Result<String, String> {
@@ -105,7 +145,7 @@ fn host(text: &str) -> Result<String, String> {
     }
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| format!("`{text}` is not a time with its unit, such as 25s"))
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use baton_protocol::{
-    CertificateName, HostName, Peer, PeerRole,
+    CertificateName, HostName, Hosts, Peer, PeerRole,
     tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE},
 };
 use clap::{Args, Subcommand};
@@ -73,9 +73,10 @@ struct IssueArguments {
     /// What its holder is: master, agent, slave or operator
     #[arg(long, value_name = "ROLE", value_parser = role)]
     role: PeerRole,
-    /// Name of the host: a-z, 0-9, `.` and `-`
-    #[arg(long, value_name = "NAME", value_parser = name)]
-    host: HostName,
+    /// Name of the host: a-z, 0-9, `.` and `-`; NAME.* for all whose names begin with NAME and a dot,
+    /// which only agents and slaves can have
+    #[arg(long, value_name = "NAME", value_parser = hosts)]
+    host: Hosts,
     /// A name of the DNS or an address under which browsers and monitors find a master,
     /// besides the host's name; may be given several times
     #[arg(long, value_name = "NAME")]
@@ -112,6 +113,10 @@ struct ShowArguments {
 }
 
 fn name(text: &str) -> Result<HostName, String> {
+    text.parse()
+}
+
+fn hosts(text: &str) -> Result<Hosts, String> {
     text.parse()
 }
 
@@ -168,10 +173,8 @@ fn issue(arguments: IssueArguments) -> Result<(), Error> {
     }
     let name = CertificateName {
         fleet: authority.fleet().clone(),
-        peer: Peer {
-            role: arguments.role,
-            host: arguments.host,
-        },
+        peer: Peer::new(arguments.role, arguments.host)
+            .map_err(|reason| Error::Configuration(format!("--host: {reason}")))?,
     };
     if !arguments.also.is_empty() && name.peer.role != PeerRole::Master {
         return Err(Error::Configuration(format!(

@@ -3,6 +3,7 @@
 //! is wrong: one line on standard error, nothing changed.
 
 mod agent;
+mod agent_status;
 mod arranging;
 mod certs;
 mod death;
@@ -67,8 +68,13 @@ enum Command {
     /// Run the agent of a host: it launches, watches and kills slaves there for the master
     ///
     /// It dials the masters again for ever, and knows its slaves again after its own restart. SIGTERM
-    /// and SIGINT: it ends, and with --on-exit stop, or as process 1, its slaves too.
+    /// and SIGINT: it ends, and with --on-exit stop, or as process 1, its slaves too. With COMMAND it
+    /// is the parent of one slave, and ends with it, and with its exit code.
     Agent(agent::AgentArguments),
+    /// Say how the agent of this host does, for a person, a probe or a hook before its end
+    ///
+    /// Ends with 1 if none answers.
+    AgentStatus(agent_status::AgentStatusArguments),
     /// Replace the running build, show the progress
     Deploy(deploy::DeployArguments),
     /// Deploy the command that the slot had before the present one, show the progress
@@ -311,6 +317,7 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
             Ok(EXIT_DONE)
         }
         Command::Agent(arguments) => agent::run(arguments).await,
+        Command::AgentStatus(arguments) => agent_status::run(arguments).await,
         Command::Deploy(arguments) => deploy::run(arguments).await,
         Command::Rollback(arguments) => deploy::back(arguments).await,
         Command::Events(arguments) => past::events(arguments).await,

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use baton_protocol::{HostName, message::MAX_NAME};
+use baton_protocol::{Hosts, message::MAX_NAME};
 
 use super::{
     Held,
@@ -225,10 +225,18 @@ pub(super) fn slots(
                 format!("slot `{name}`: a name has 1 to {MAX_NAME} characters"),
             );
         }
-        if let Some(host) = &slot.host
-            && let Err(reason) = host.parse::<HostName>()
-        {
-            found.add(&key("host"), format!("slot `{name}`: host: {reason}"));
+        match slot.host.as_deref().map(str::parse::<Hosts>) {
+            Some(Err(reason)) => {
+                found.add(&key("host"), format!("slot `{name}`: host: {reason}"));
+            }
+            Some(Ok(hosts @ Hosts::Under(_))) if slot.command.is_some() => found.add(
+                &key("command"),
+                format!(
+                    "slot `{name}`: its slaves come by themselves, from the hosts {hosts}: leave \
+                     `command` out"
+                ),
+            ),
+            Some(Ok(_)) | None => {}
         }
         if !names.insert(name.as_str()) {
             found.add(

@@ -86,6 +86,10 @@ impl Driver {
         let slot = match word {
             Word::Nothing => return,
             Word::Died(slave) => return self.dies(now, slave),
+            Word::Asked(slave) => {
+                let stands = self.core.stands(slave);
+                return self.supervisor.tell_standing(host, stands);
+            }
             Word::Started(slot, input) => {
                 self.hear(now, input);
                 self.know_early(now);

@@ -3,7 +3,7 @@
 
 use baton_core::event::News;
 use baton_protocol::{
-    ProcessIdentity, SlaveId, ToSlave,
+    Hosts, ProcessIdentity, SlaveId, ToSlave,
     message::{Hello, Refused, RefusedReason},
 };
 
@@ -86,7 +86,10 @@ impl Driver {
             return Ok(());
         };
         let home = self.core.host_of(&hello.slot).unwrap_or(own.as_str());
-        if !is_new || home == host.as_str() || mutant!("slot-of-another-host") {
+        let is_home = home
+            .parse::<Hosts>()
+            .is_ok_and(|home| home.have(host.as_str()));
+        if !is_new || is_home || mutant!("slot-of-another-host") {
             return Ok(());
         }
         Err(Refused {

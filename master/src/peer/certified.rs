@@ -1,7 +1,7 @@
 //! What a certificate says against what a hello says: the certificate is believed.
 
 use baton_protocol::{
-    HostName, Peer, PeerRole,
+    HostName, Hosts, Peer, PeerRole,
     message::{Hello, RefusedReason, agent::AgentHello},
 };
 
@@ -29,7 +29,7 @@ pub(super) fn certified(origin: &Origin, hello: &mut Hello) -> Result<(), Otherw
                     is_on(peer, name)?;
                 }
             }
-            Some(peer.host.clone())
+            Some(on_which(peer, &hello.host)?)
         }
         // A container of this machine may dial our socket, and be a host of its own.
         Origin::UnixStranger(_) | Origin::UnixOwner(_) if hello.host.is_empty() => own_host(),
@@ -55,22 +55,93 @@ fn is(peer: &Peer, role: PeerRole) -> Result<(), Otherwise> {
     if peer.role == role {
         return Ok(());
     }
-    let host = &peer.host;
+    let hosts = &peer.hosts;
     let detail = format!(
         "the certificate is that of the {peer}, and another role is due: issue one with \
-         baton-master certs issue --role {role} --host {host}"
+         baton-master certs issue --role {role} --host {hosts}"
     );
     Err((RefusedReason::Certificate, detail))
 }
 
+/// The one host of a certificate; of one that is for several, the one that the hello says, which
+/// has been compared with it.
+fn on_which(peer: &Peer, said: &str) -> Result<HostName, Otherwise> {
+    let hosts = &peer.hosts;
+    let host = match hosts {
+        Hosts::One(host) => Some(host.clone()),
+        Hosts::Under(_) => said.parse().ok(),
+    };
+    host.ok_or_else(|| {
+        let detail = format!(
+            "the certificate is for the hosts {hosts}, and the hello does not say on which of them it \
+             is: start it by the agent of its host, or set BATON_HOST"
+        );
+        (RefusedReason::Certificate, detail)
+    })
+}
+
 fn is_on(peer: &Peer, said: &str) -> Result<(), Otherwise> {
-    if peer.host.as_str() == said {
+    if peer.hosts.have(said) {
         return Ok(());
     }
     let detail = format!(
         "its hello says that it is on host {said}, and its certificate that it is on host {}: give \
          each host a certificate of its own, and name its agent as the certificate does",
-        peer.host
+        peer.hosts
     );
     Err((RefusedReason::Certificate, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use baton_protocol::CertificateName;
+
+    use super::*;
+
+    fn of(name: &str) -> Origin {
+        let name: CertificateName = name.parse().unwrap();
+        Origin::Tls(name.peer)
+    }
+
+    fn on(host: &str) -> Hello {
+        Hello {
+            host: host.to_owned(),
+            ..Hello::default()
+        }
+    }
+
+    #[test]
+    fn of_a_certificate_for_hosts_that_come_and_go_the_hello_says_which_one_it_is() {
+        let pods = of("baton://my-bot/slave/pod.*");
+        let mut hello = on("pod.east-1");
+        certified(&pods, &mut hello).unwrap();
+        assert_eq!(hello.process.host_name.unwrap().as_str(), "pod.east-1");
+        let refused = |hello: &mut Hello| certified(&pods, hello).unwrap_err().1;
+        let why = refused(&mut on(""));
+        assert!(why.contains("set BATON_HOST"), "{why}");
+        for other in ["east-1", "pod", "pods.east-1"] {
+            let why = refused(&mut on(other));
+            assert!(why.contains("on host pod.*"), "{why}");
+        }
+        // Its process may not say that it is elsewhere.
+        let mut hello = on("pod.east-1");
+        hello.process.host_name = "home".parse().ok();
+        refused(&mut hello);
+    }
+
+    #[test]
+    fn an_agent_is_on_one_of_the_hosts_of_its_certificate() {
+        let hello = |host: &str| AgentHello {
+            host: host.to_owned(),
+            ..AgentHello::default()
+        };
+        let pods = of("baton://my-bot/agent/pod.*");
+        assert!(certified_agent(&pods, &hello("pod.east-1")).is_ok());
+        assert!(certified_agent(&pods, &hello("home")).is_err());
+        let slaves = of("baton://my-bot/slave/pod.*");
+        let (_, why) = certified_agent(&slaves, &hello("pod.east-1")).unwrap_err();
+        assert!(why.contains("--role agent --host pod.*"), "{why}");
+    }
 }

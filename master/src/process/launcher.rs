@@ -7,7 +7,7 @@ use std::{
 };
 
 use baton_protocol::{
-    DeployId, LaunchId,
+    DeployId, HostName, LaunchId,
     auth::Secret,
     message::{Role, agent::Launch},
 };
@@ -36,6 +36,13 @@ pub struct Launcher {
     outputs: Option<Outputs>,
     /// The sockets that are passed on; `None`: none are.
     listeners: Option<Arc<Listeners>>,
+}
+
+/// The one host that a slot names.
+fn one_host(slot: &Slot) -> Option<&str> {
+    let host = slot.host.as_deref()?;
+    // Else its slaves come from several hosts, by themselves.
+    host.parse::<HostName>().is_ok().then_some(host)
 }
 
 impl Launcher {
@@ -158,17 +165,17 @@ impl Launcher {
         })
     }
 
-    /// The host whose agent starts the slaves of a slot; `None`: the master itself does, or
-    /// there is no such slot.
+    /// The host whose agent starts the slaves of a slot; `None`: the master itself does, nobody
+    /// does since they come by themselves, or there is no such slot.
     #[must_use]
     pub fn host_of(&self, slot: &str) -> Option<&str> {
-        self.slots.get(slot)?.host.as_deref()
+        one_host(self.slots.get(slot)?)
     }
 
     /// The hosts whose agents start slaves, with their slots.
     pub fn hosts(&self) -> impl Iterator<Item = (&str, &str)> {
         let slots = self.slots.values();
-        slots.filter_map(|slot| Some((slot.host.as_deref()?, slot.name.as_str())))
+        slots.filter_map(|slot| Some((one_host(slot)?, slot.name.as_str())))
     }
 
     /// What the agent of its host is told when this slot is filled.

@@ -19,7 +19,7 @@ use baton_protocol::{
     SlaveId,
     message::{
         Refused, RefusedReason,
-        agent::{AgentHello, FromAgent, ToAgent},
+        agent::{AgentHello, FromAgent, Stands, ToAgent},
     },
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -46,6 +46,8 @@ pub(crate) enum Word {
     Exited(Exit),
     /// The process of a slave is dead.
     Died(SlaveId),
+    /// How this slave stands is to be told.
+    Asked(SlaveId),
 }
 
 /// An agent that has been away for too long.
@@ -255,6 +257,7 @@ impl Supervisor {
                 host.remote.sees(&watched);
                 Word::Nothing
             }
+            FromAgent::Ask(of) => Word::Asked(of.slave),
             // Of a slave that is there.
             FromAgent::Died(died) if host.remote.slaves().any(|slave| slave == died.slave) => {
                 Word::Died(died.slave)
@@ -269,6 +272,17 @@ impl Supervisor {
             | FromAgent::Proof(_)
             | FromAgent::Report(_) => Word::Nothing,
         }
+    }
+
+    /// Answers an agent's question after a slave. Of one that is not there it is told nothing.
+    pub(crate) fn tell_standing(&mut self, name: &str, stands: Stands) {
+        let remote = &self.hosts.host(name).remote;
+        let is_there = remote.slaves().any(|slave| slave == stands.slave);
+        let nothing = Stands {
+            slave: stands.slave,
+            ..Stands::default()
+        };
+        remote.say(ToAgent::Stands(if is_there { stands } else { nothing }));
     }
 
     /// A connection of an agent ended. Whether it spoke for its host.

@@ -105,7 +105,7 @@ impl Remote {
     }
 
     /// Says something, if the agent is here. One that takes nothing is cut off.
-    fn say(&self, message: ToAgent) {
+    pub(super) fn say(&self, message: ToAgent) {
         if let Some(link) = &self.link
             && link.send(message).is_err()
         {

@@ -55,6 +55,8 @@ pub enum ToAgent {
     Kill(OfSlave),
     /// 74: nothing of this slave's process is to be told any more.
     Unwatch(OfSlave),
+    /// 76, answers [`FromAgent::Ask`].
+    Stands(Stands),
 }
 
 /// What an agent says to a master.
@@ -77,6 +79,9 @@ pub enum FromAgent {
     Watched(Watched),
     /// 72: the process of a watched slave is dead.
     Died(OfSlave),
+    /// 75: how does this slave of its host stand? Answer: [`ToAgent::Stands`]. An agent that
+    /// is the parent of one slave asks, because whoever started it wants to know.
+    Ask(OfSlave),
 }
 
 into_frame!(ToAgent, FromAgent);
@@ -96,6 +101,7 @@ impl ToAgent {
             Self::Watch(body) => named(event::AGENT_WATCH, body),
             Self::Kill(body) => named(event::AGENT_KILL, body),
             Self::Unwatch(body) => named(event::AGENT_UNWATCH, body),
+            Self::Stands(body) => named(event::AGENT_STANDS, body),
         }
     }
 
@@ -116,6 +122,7 @@ impl ToAgent {
             event::AGENT_WATCH => Self::Watch(ours(id, &body)?),
             event::AGENT_KILL => Self::Kill(ours(id, &body)?),
             event::AGENT_UNWATCH => Self::Unwatch(ours(id, &body)?),
+            event::AGENT_STANDS => Self::Stands(ours(id, &body)?),
             _ => {
                 return Err(event::not_of("an agent's master", id, event::OF_MASTERS));
             }
@@ -136,6 +143,7 @@ impl FromAgent {
             Self::Ended(body) => named(event::AGENT_ENDED, body),
             Self::Watched(body) => named(event::AGENT_WATCHED, body),
             Self::Died(body) => named(event::AGENT_DIED, body),
+            Self::Ask(body) => named(event::AGENT_ASK, body),
         }
     }
 
@@ -154,6 +162,7 @@ impl FromAgent {
             event::AGENT_ENDED => Self::Ended(ours(id, &body)?),
             event::AGENT_WATCHED => Self::Watched(ours(id, &body)?),
             event::AGENT_DIED => Self::Died(ours(id, &body)?),
+            event::AGENT_ASK => Self::Ask(ours(id, &body)?),
             _ => return Err(event::not_of("an agent", id, event::OF_SLAVES)),
         })
     }
@@ -174,8 +183,12 @@ impl FromAgent {
                 ended.last_lines.truncate(Ended::MAX_LINES);
                 ended.last_lines.iter_mut().for_each(clean);
             }
-            Self::Proof(_) | Self::Report(_) | Self::Pong(_) | Self::Watched(_) | Self::Died(_) => {
-            }
+            Self::Proof(_)
+            | Self::Report(_)
+            | Self::Pong(_)
+            | Self::Watched(_)
+            | Self::Died(_)
+            | Self::Ask(_) => {}
         }
         self
     }
@@ -354,4 +367,20 @@ pub enum Sight {
     #[default]
     #[serde(other)]
     Unseen,
+}
+
+/// Id 76, master → agent: how a slave of its host stands. Of one that is not known: nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Stands {
+    /// Which slave.
+    pub slave: SlaveId,
+    /// Whether it fills its slot.
+    pub owner: bool,
+    /// Whether a deploy of its slot runs that is not committed.
+    pub deploying: bool,
+    /// How many shards it owns.
+    pub shards: u32,
+    /// How many of these it serves.
+    pub serving: u32,
 }

@@ -117,6 +117,8 @@ pub mod event {
     pub const AGENT_DIED: u32 = 72;
     pub const AGENT_KILL: u32 = 73;
     pub const AGENT_UNWATCH: u32 = 74;
+    pub const AGENT_ASK: u32 = 75;
+    pub const AGENT_STANDS: u32 = 76;
     /// A run of pieces of state.
     pub const STATE_PIECES: u32 = 100;
     /// The copy of a shard's state is complete.
@@ -159,6 +161,7 @@ pub mod event {
         AGENT_WATCH,
         AGENT_KILL,
         AGENT_UNWATCH,
+        AGENT_STANDS,
     ];
 
     /// Ids below [`FIRST_ROUTED`] that some slave or agent says. Without
@@ -198,6 +201,7 @@ pub mod event {
         AGENT_ENDED,
         AGENT_WATCHED,
         AGENT_DIED,
+        AGENT_ASK,
     ];
 
     /// Why `speaker` says no `id`: another class of its direction does, or nobody.

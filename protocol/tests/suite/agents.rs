@@ -10,7 +10,7 @@ use baton_protocol::{
         Ping, Proof, Refused, RefusedReason, Role, Welcome,
         agent::{
             AgentAccepted, AgentHello, AgentReport, Ended, FromAgent, Launch, Launched, OfLaunch,
-            OfSlave, Sight, ToAgent, Watch, Watched,
+            OfSlave, Sight, Stands, ToAgent, Watch, Watched,
         },
     },
 };
@@ -78,6 +78,13 @@ fn every_message_to_an_agent_survives_the_wire() {
         }),
         ToAgent::Kill(of_slave),
         ToAgent::Unwatch(of_slave),
+        ToAgent::Stands(Stands {
+            slave: SlaveId(8),
+            owner: true,
+            deploying: true,
+            shards: 4,
+            serving: 3,
+        }),
     ] {
         let frame = message.to_frame();
         assert!(frame.body.len() <= Trust::Known.limit(frame.id));
@@ -90,6 +97,7 @@ fn every_message_of_an_agent_survives_the_wire() {
     let of_launch = OfLaunch {
         launch: LaunchId(9),
     };
+    let of_slave = OfSlave { slave: SlaveId(8) };
     for message in [
         FromAgent::Hello(Box::new(hello("host-1"))),
         FromAgent::Proof(Proof::default()),
@@ -120,7 +128,8 @@ fn every_message_of_an_agent_survives_the_wire() {
             sight: Sight::Watched,
             may_kill: true,
         }),
-        FromAgent::Died(OfSlave { slave: SlaveId(8) }),
+        FromAgent::Died(of_slave),
+        FromAgent::Ask(of_slave),
     ] {
         let frame = message.to_frame();
         assert!(frame.body.len() <= Trust::Known.limit(frame.id));

@@ -147,3 +147,174 @@ pub enum HostHarm {
     Lost,
     /// Nothing goes either way, and the operator says that it is dead, which it is not.
     CutAndFenced,
+}
+
+/// What can happen to a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerHarm {
+    /// `kill -9`, and it is started again with what is on its disk.
+    Killed,
+    /// It stands still for so long, and its sockets stay.
+    Paused(Duration),
+    /// It takes nothing more for a while, as one that is full.
+    Full,
+    /// Everything between it and the slaves takes longer, for a while.
+    Slow,
+    /// `kill -9`, and it is started again with nothing.
+    Emptied,
+    /// Connections are cut in the middle of what it answers, several times.
+    Cut,
+}
+
+/// What can happen to the bot whose gateway a slave is, on all of its shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientHarm {
+    /// It is killed, and another process comes.
+    Killed,
+    /// Another process comes while it runs.
+    Replaced,
+    /// It is killed, the next one too: behind READY, before its last guild.
+    KilledInReady,
+    /// It is killed, the next one too: among the events that its RESUME brings.
+    KilledInReplay,
+    /// It is slow for so long.
+    Slow(Duration),
+    /// It reads nothing for so long.
+    Stopped(Duration),
+    /// The same, while so many events come on each shard at once.
+    StoppedInAFlood(Duration, u32),
+    /// Nobody is behind its connections, and nothing says so.
+    HalfOpen,
+    /// It sends what is no payload.
+    Garbage,
+}
+
+/// What can happen to a store and its writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreHarm {
+    /// The writer is killed in the middle of a change.
+    KilledInAChange,
+    /// It is stopped there, and woken before any limit.
+    NapsInAChange,
+    /// It is stopped there, and nobody wakes it.
+    HangsInAChange,
+    /// The writer's disk is full for a while.
+    NoRoom,
+    /// Its states have met their size limit: it serves, takes nothing, and says so.
+    AtItsLimit,
+    /// The writer is killed, and its states are no store's any more.
+    Damaged,
+    /// The writer is killed, and the files of its states are gone.
+    Deleted,
+    /// The writer is killed, and its states are of a format that no build knows.
+    OtherFormat,
+}
+
+/// Where a master kills itself, and in what it is on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crash {
+    /// The point's name.
+    pub at: &'static str,
+    /// What it is doing.
+    pub during: During,
+}
+
+/// What a master is doing when it kills itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum During {
+    /// The first start of the fleet.
+    ColdStart,
+    /// A deploy, from the phase on.
+    Deploy,
+    /// A deploy that the operator stops in the phase.
+    Abort,
+    /// Its start, after it was killed in the phase.
+    Restart,
+    /// The same, and the journal was gone.
+    RestartWithoutJournal,
+}
+
+/// What a deploy can bring instead of a good build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Build {
+    /// It ends at once, with this code.
+    Exits(i32),
+    /// It runs and never says hello.
+    Silent,
+    /// There is no such program.
+    Absent,
+    /// It aborts on its first event.
+    Aborts,
+    /// It panics on every event.
+    Panics,
+    /// The same, and the master watches the canary: nothing else moves.
+    PanicsAtCanary,
+    /// Its handlers never finish.
+    Hangs,
+    /// What is launched ends, and leaves a slave behind that says hello a second later.
+    Forks,
+    /// It has another token.
+    WrongToken,
+    /// Its handlers are so slow that it falls behind.
+    TooSlow,
+    /// It asks for other intents.
+    OtherIntents,
+    /// It was built with another transport compression.
+    OtherCompression,
+    /// It says garbage instead of hello.
+    Garbage,
+}
+
+/// What an operator can do in the middle of a deploy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Another deploy.
+    SecondDeploy,
+    /// `baton-master abort`.
+    Abort,
+    /// The same, and another deploy as soon as everything is back.
+    AbortAndAgain,
+    /// `abort`, if there is still anything to stop, and another deploy; each ends.
+    AbortFull,
+    /// Nothing, until the deploy has ended; and another one, which ends.
+    AwaitFull,
+    /// Nothing, until an alarm says that handlers do not keep up, and they have.
+    AwaitAlarm,
+    /// `baton-master pause`, and, when Discord replays no more what the moved shards
+    /// got since, `abort`.
+    LateAbort,
+    /// The same, and then the new slave is killed.
+    LateKill,
+    /// A second master for the same folder.
+    SecondMaster,
+    /// A slave is started by hand.
+    SecondCandidate,
+    /// A deploy of the build that serves.
+    SameBuild,
+}
+
+/// What can run short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// The disk under the master's journal.
+    MasterDisk,
+    /// A disk under the master's journal that keeps only what it is ordered to.
+    MasterSync,
+    /// The files that somebody may open.
+    Files(Who),
+    /// The master's port, while it is started again.
+    MasterPort,
+}
+
+/// What can happen to a journal between two masters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// The end of its write-ahead log is missing.
+    Torn,
+    /// Garbage stands in the middle of it.
+    Corrupt,
+    /// It is gone.
+    Gone,
+    /// The bytes of its write-ahead log that came last were never written.
+    Unsynced,
+}

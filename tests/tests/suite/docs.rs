@@ -3,7 +3,7 @@
 
 mod block;
 mod bots;
-mod flags;
+pub(crate) mod flags;
 mod places;
 mod session;
 mod wire;

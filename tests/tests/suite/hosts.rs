@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const HOSTS: [&str; 2] = ["east", "west"];
 
 /// Each host has a pid namespace of its own, with the agent as its process 1.
-const NAMESPACE: [&str; 6] = [
+pub(crate) const NAMESPACE: [&str; 6] = [
     "unshare",
     "--pid",
     "--fork",
@@ -395,7 +395,7 @@ async fn handled_all(fleet: &Fleet) {
 }
 
 /// Whether a test may have pid namespaces. Where it may not it says so, and fails in CI.
-async fn namespaces_are_permitted() -> bool {
+pub(crate) async fn namespaces_are_permitted() -> bool {
     let mut tried = Command::new(NAMESPACE[0]);
     tried.args(&NAMESPACE[1..]).arg("true");
     let permitted = tried.status().await.is_ok_and(|status| status.success());

@@ -9,6 +9,7 @@ mod fleet;
 mod hosts;
 mod hosts_apart;
 mod packages;
+mod pods;
 mod proxy;
 mod services;
 mod slots;

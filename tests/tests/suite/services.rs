@@ -5,6 +5,7 @@
 //! failure.
 
 mod containers;
+mod kubernetes;
 mod monitoring;
 mod supervisor;
 

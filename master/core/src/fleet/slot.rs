@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use baton_protocol::{LaunchId, ShardId, SlaveId};
+use baton_protocol::{Hosts, LaunchId, ShardId, SlaveId};
 
 use crate::{
     Members,
@@ -105,9 +105,22 @@ impl Slot {
         }
     }
 
+    /// Whether its slaves come by themselves, from hosts that come and go: its host is `NAME.*`.
+    pub(crate) fn fills_itself(&self) -> bool {
+        let hosts = self.host.as_deref().map(str::parse);
+        matches!(hosts, Some(Ok(Hosts::Under(_))))
+    }
+
     /// Why nothing can be started into it; `None`: it can.
     pub(crate) fn cannot_start(&self) -> Option<String> {
         let host = self.host.as_ref().filter(|_| self.agent_away)?;
+        if self.fills_itself() {
+            return Some(format!(
+                "slaves of slot {:?} come by themselves, from the hosts {host}: start the next build \
+                 there, and that begins the deploy",
+                self.name
+            ));
+        }
         Some(format!(
             "the agent of host {host:?} is not connected, so nothing can be started there: see to it \
              (baton-master agent --host {host}), or wait until it is back"

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
-use baton_protocol::{ProcessIdentity, ShardId, SlaveId, message::Hello};
+use baton_protocol::{
+    ProcessIdentity, ShardId, SlaveId,
+    message::{Hello, agent::Stands},
+};
 
 use crate::{
     Core, Time,
-    deploy::{Carrier, Deploy, Deploys},
+    deploy::{Carrier, Deploy, Deploys, Stage},
     event::{Arranging, DeployOrder, Planned, whole_millis as millis},
     fleet::{Fleet, Presence, Slave, Slot, SlotId, Standing},
     learnt::Late,
@@ -99,6 +102,27 @@ impl Core {
         self.fleet.slaves.get(&id).map(|slave| &slave.hello)
     }
 
+    /// How a slave stands, for who started it.
+    #[must_use]
+    pub fn stands(&self, id: SlaveId) -> Stands {
+        let Some(slave) = self.fleet.slaves.get(&id) else {
+            return Stands {
+                slave: id,
+                ..Stands::default()
+            };
+        };
+        let deploy = self.deploys.of(slave.slot);
+        let deploying = deploy.is_some_and(|it| !matches!(it.stage, Stage::Retiring { .. }));
+        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        Stands {
+            slave: id,
+            owner: self.fleet.slots[slave.slot].owner == Some(id),
+            deploying,
+            shards: number(slave.holds.len()),
+            serving: number(slave.serving),
+        }
+    }
+
     /// The host that the slaves of this slot run on, as the configuration says; `None`: the
     /// master's own.
     #[must_use]
@@ -155,7 +179,7 @@ impl Picture<'_> {
             failed_launches: slot.failed_launches,
             host: slot.host.clone(),
             lease_ms: slot.lease.map(millis),
-            cannot_start: slot.cannot_start(),
+            cannot_start: slot.cannot_start().filter(|_| !slot.fills_itself()),
             standbys: number(standbys.len()),
             standbys_built: number(built),
             standbys_wanted: if slot.launches {

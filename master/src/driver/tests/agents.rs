@@ -310,6 +310,26 @@ async fn a_host_is_fenced_as_a_whole_and_only_while_nothing_of_it_answers() {
 }
 
 #[tokio::test]
+async fn an_agent_is_told_how_a_slave_of_its_host_stands_and_nothing_of_others() {
+    let mut rig = elsewhere(None);
+    let mut east = Agent::joins(&rig, "east", 1, &[]).await;
+    let mut west = Agent::joins(&rig, "west", 2, &[]).await;
+    let _slave = serving(&mut rig, hello(1)).await;
+    east.sees(1).await;
+    let slave = SlaveId(1);
+    let mut told = Vec::new();
+    for agent in [&mut east, &mut west] {
+        agent.says(FromAgent::Ask(OfSlave { slave })).await;
+        let ToAgent::Stands(stands) = agent.hears().await else {
+            panic!("it was to be told");
+        };
+        assert_eq!(stands.slave, slave);
+        told.push((stands.owner, stands.deploying, stands.shards > 0));
+    }
+    assert_eq!(told, [(true, false, true), (false, false, false)]);
+}
+
+#[tokio::test]
 async fn a_host_on_which_nothing_depends_is_forgotten_with_its_agent() {
     let mut rig = elsewhere(None);
     let west = Agent::joins(&rig, "west", 1, &[]).await;

@@ -8,11 +8,12 @@ use baton_tests::process::program;
 use super::{DOCUMENTS, Kind, of, root};
 
 /// Programs that are not ours, and may be named.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "apt-get",
     "cargo",
     "docker",
     "journalctl",
+    "kubectl",
     "loginctl",
     "sudoedit",
     "supervisorctl",
@@ -35,7 +36,7 @@ fn commands_that_are_not_run_name_programs_flags_and_units_that_exist() {
     }
 }
 
-fn check(words: &[&str]) -> Result<(), String> {
+pub(crate) fn check(words: &[&str]) -> Result<(), String> {
     let (name, arguments) = words.split_first().ok_or("no command")?;
     if let Some(script) = name.strip_prefix("scripts/") {
         let text = fs::read_to_string(root().join(name)).map_err(|_| format!("no {script}"))?;

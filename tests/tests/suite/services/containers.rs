@@ -46,6 +46,11 @@ fn the_compose_file_names_only_what_is_there_and_locks_its_brokers_up() {
             "has a password",
         ),
         (
+            "cap_drop: [ALL]",
+            "pid: host",
+            "are not those of its container alone",
+        ),
+        (
             "DISCORD_TOKEN: simulated",
             "DISCORD_TOKEN: Mz",
             "is a secret",
