@@ -20,10 +20,10 @@ use baton_protocol::{
 
 use crate::{
     Core,
-    event::{Durability, Entry, Evidence, News, RequestId},
-    fleet::{Lies, Past, Presence, Slave, Standing},
+    event::{Action, Durability, Entry, Evidence, News, RequestId},
+    fleet::{Lies, Past, Presence, Silence, Slave, Standing},
     master_stage::MasterStage,
-    shard::{How, Reach, Start},
+    shard::{Handover, How, Reach, Start},
     timers::Timer,
 };
 
@@ -97,6 +97,7 @@ impl Core {
         slave.hello.deploy = hello.deploy;
         slave.hello.launch = hello.launch;
         slave.presence = Presence::Joined;
+        slave.doubted = None;
         let (slot, standing) = (slave.slot, slave.standing);
         self.out.stop(Timer::Away(id));
         self.fleet
@@ -255,6 +256,27 @@ impl Core {
     }
 
     // ---- it goes -------------------------------------------------------------
+
+    /// It is connected and answered no ping for the hang time: it hangs, or its host is cut off.
+    /// Then its connection is closed, so that it counts as what it is: out of reach.
+    pub(crate) fn silent(&mut self, id: SlaveId) {
+        let slave = self.fleet.slaves.get(&id);
+        if !slave.is_some_and(|slave| {
+            slave.presence == Presence::Joined && slave.standing != Standing::Condemned
+        }) {
+            return;
+        }
+        let (now, ping) = (self.out.now, self.settings.answers);
+        match self.fleet.silence(id, ping, &self.settings, now) {
+            Silence::Hangs => {
+                let killed = "it answered no ping for limits.hang";
+                let hangs = |way: &mut Handover<'_>| way.hangs(id, killed, "it hangs");
+                self.succession().hand_over(hangs);
+            }
+            Silence::Doubted => {}
+            Silence::Unseen => self.out.order(Action::HangUp(id)),
+        }
+    }
 
     /// Nothing moves: its process may well be alive and serving.
     pub(crate) fn left(&mut self, id: SlaveId) {

@@ -164,8 +164,7 @@ impl Core {
                     .standby_due(slot, idle, &self.settings, &mut self.out);
             }
             Timer::Slave(slave) => {
-                self.fleet
-                    .slave_due(slave, self.settings.retire, &mut self.out);
+                self.fleet.slave_due(slave, &self.settings, &mut self.out);
             }
             Timer::Lease(slave) => self.lease_due(slave),
             Timer::Moves => self.deploys.moves.due(&mut self.out),
@@ -224,10 +223,11 @@ impl Core {
     /// not seal; one that does not start it fails its deploy.
     fn work_due(&mut self) {
         let overdue = (self.work).due(&self.fleet, &self.settings, &mut self.out);
+        let drained = self.settings.drained();
         self.succession().hand_over(|way| match overdue {
             Some(Overdue::Stop(owner)) => {
                 let why = "it did not stop the once-per-bot work";
-                way.hangs(owner, why, why)
+                way.hangs_unless_unseen(owner, drained, why)
             }
             Some(Overdue::Start(owner)) => {
                 let why = "it did not start the once-per-bot work";

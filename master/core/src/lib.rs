@@ -189,14 +189,11 @@ impl Core {
             Input::Said { slave, message } => self.said(slave, message),
             Input::Left { slave } => self.left(slave),
             Input::Died { slave, evidence } => self.died(slave, evidence),
-            Input::Silent { slave } => {
-                if self.fleet.is_joined(slave) {
-                    let killed = "it answered no ping for limits.hang";
-                    let hangs = |way: &mut Handover<'_>| way.hangs(slave, killed, "it hangs");
-                    self.succession().hand_over(hangs);
-                }
+            Input::Silent { slave } => self.silent(slave),
+            Input::Agent { host, is } => {
+                self.fleet
+                    .agent_is(&host, is, &self.settings, &mut self.out);
             }
-            Input::Agent { host, is } => self.fleet.agent_is(&host, is, &mut self.out),
             Input::Launched { launch, pid } => self.deploys.candidate_launched(launch, pid),
             Input::LaunchFailed { launch, reason } => {
                 // One that nobody waits for any more is of no interest.

@@ -9,7 +9,7 @@
 //!
 //! It decides nothing. It outlives every master; and its own end ends no slave, unless it was told to
 //! (`--on-exit stop`), or is process 1 of its container. In a pod it starts one slave by itself, and
-//! ends with it ([`parent`]).
+//! ends with it (`parent`).
 
 mod door;
 mod ledger;

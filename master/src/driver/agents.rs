@@ -6,7 +6,7 @@ use baton_core::{
     Time,
     event::{AgentIs, Input, News},
 };
-use baton_protocol::text;
+use baton_protocol::{message::agent::FromAgent, text};
 use tokio::time::sleep;
 use tracing::info;
 
@@ -28,6 +28,11 @@ impl Driver {
                 link,
                 message,
             } => {
+                let answers = matches!(message, FromAgent::Pong(_));
+                if answers && self.supervisor.speaks(&host, link) {
+                    let (host, is) = (host.to_string(), AgentIs::Here);
+                    self.core.handle(now, Input::Agent { host, is });
+                }
                 let word = self.supervisor.agent_said(&host, link, message);
                 self.hear_agent(now, &host, word);
             }

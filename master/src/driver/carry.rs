@@ -148,6 +148,12 @@ impl Driver {
             }
             Action::GiveUp { slot } => self.supervisor.give_up(&slot),
             Action::Kill(slave, why) => self.supervisor.kill(slave, why),
+            Action::HangUp(slave) => {
+                if let Some(link) = self.connections.get(slave) {
+                    warn!(%slave, "nothing comes from its host; connection dropped");
+                    link.cut();
+                }
+            }
             Action::Keep(aside) => self.aside.keep(*aside),
             Action::Tell(news) => self.tell(news),
             Action::Exit => self.ending = Some(Ending::Left),

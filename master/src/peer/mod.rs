@@ -190,14 +190,12 @@ async fn read(
                         heard: 0,
                     }));
                 }
-                if ping.silent {
+                if ping.newly {
                     warn!(hang = ?context.hang, "slave answers no ping");
-                    if context
-                        .notices
-                        .send(Notice::Silent { link, slave })
-                        .await
-                        .is_err()
-                    {
+                }
+                if ping.silent {
+                    let silent = Notice::Silent { link, slave };
+                    if context.notices.send(silent).await.is_err() {
                         return;
                     }
                 }

@@ -24,8 +24,10 @@ pub(super) struct Pings {
 pub(super) struct Tick {
     /// Send a ping with this number.
     pub(super) number: u64,
-    /// The peer has just become silent.
+    /// The peer is silent.
     pub(super) silent: bool,
+    /// It has just become so.
+    pub(super) newly: bool,
 }
 
 impl Pings {
@@ -48,13 +50,15 @@ impl Pings {
             self.unanswered = 0;
         }
         self.last_tick = now;
-        let silent = !self.told && self.unanswered >= self.limit;
+        let silent = self.unanswered >= self.limit;
+        let newly = silent && !self.told;
         self.told |= silent;
         self.sent += 1;
         self.unanswered += 1;
         Tick {
             number: self.sent,
             silent,
+            newly,
         }
     }
 
@@ -83,7 +87,7 @@ mod tests {
     fn silent_after(pings: &mut Pings, now: &mut Instant, ticks: u32) -> Option<u32> {
         (1..=ticks).find(|_| {
             *now += 5 * SECOND;
-            pings.tick(*now).silent
+            pings.tick(*now).newly
         })
     }
 
@@ -94,6 +98,8 @@ mod tests {
         // The first ping leaves at 5 s, unanswered for 30 s at 35 s.
         assert_eq!(silent_after(&mut pings, &mut now, 100), Some(7));
         assert_eq!(silent_after(&mut pings, &mut now, 100), None, "told once");
+        now += 5 * SECOND;
+        assert!(pings.tick(now).silent, "it still is");
         assert_eq!(pings.pong(50, now), None, "too late to be timed");
         assert_eq!(silent_after(&mut pings, &mut now, 100), Some(7));
         pings.pong(50, now);

@@ -1,38 +1,48 @@
-//! Processes that `/proc` does not show to this master, for tests: as if they were
-//! another user's, or something were mounted over them.
+//! Processes that are not shown to this master, for tests: by `/proc`, as if they were another
+//! user's, or something were mounted over them; or not by the kernel either, as if they were of
+//! another host.
 //!
-//! It exists only in builds with debug assertions. There `BATON_HIDDEN=FILE` names
-//! a file with one pid a line: while it exists, these are not shown.
+//! It exists only in builds with debug assertions. There `BATON_HIDDEN=FILE` names a file with
+//! one pid a line, `PID` or `PID everywhere`: while it exists, these are not shown.
 
 use std::io;
 
-/// Whether `_pid` may be looked at.
+/// Whether `/proc` shows this process.
 ///
 /// # Errors
-/// It is hidden.
-#[cfg(not(debug_assertions))]
-pub(super) const fn check(_pid: u32) -> io::Result<()> {
-    Ok(())
-}
-
-/// Whether `pid` may be looked at.
-///
-/// # Errors
-/// It is hidden.
-#[cfg(debug_assertions)]
+/// It does not.
 pub(super) fn check(pid: u32) -> io::Result<()> {
     #[cfg(test)]
     if tests::is_hidden(pid) {
         return Err(io::ErrorKind::NotFound.into());
     }
+    shown(|line| line == pid.to_string())?;
+    check_everywhere(pid)
+}
+
+/// Whether the kernel shows it.
+///
+/// # Errors
+/// It does not.
+pub(super) fn check_everywhere(pid: u32) -> io::Result<()> {
+    shown(|line| line == format!("{pid} everywhere"))
+}
+
+#[cfg(not(debug_assertions))]
+fn shown(_hides: impl Fn(&str) -> bool) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(debug_assertions)]
+fn shown(hides: impl Fn(&str) -> bool) -> io::Result<()> {
     let Some(file) = std::env::var_os("BATON_HIDDEN") else {
         return Ok(());
     };
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    if text.lines().any(|line| line.trim() == pid.to_string()) {
-        return Err(io::ErrorKind::NotFound.into());
+    match text.lines().any(|line| hides(line.trim())) {
+        true => Err(io::ErrorKind::NotFound.into()),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

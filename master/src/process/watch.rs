@@ -72,7 +72,7 @@ impl Watch {
         let Some(pid) = pid_here(process, &here) else {
             return Err(WatchError::Elsewhere);
         };
-        hidden::check(process.pid).map_err(WatchError::Unseen)?;
+        hidden::check_everywhere(process.pid).map_err(WatchError::Unseen)?;
         let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK) {
             Ok(pidfd) => pidfd,
             Err(rustix::io::Errno::SRCH) => return Err(WatchError::Dead),

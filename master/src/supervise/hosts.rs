@@ -225,6 +225,12 @@ impl Supervisor {
         inputs
     }
 
+    /// Whether this connection speaks for its host.
+    pub(crate) fn speaks(&self, name: &str, link: LinkId) -> bool {
+        let host = self.hosts.hosts.get(name);
+        host.is_some_and(|host| host.link() == Some(link))
+    }
+
     /// An agent said something.
     pub(crate) fn agent_said(&mut self, name: &str, link: LinkId, said: FromAgent) -> Word {
         let host = self.hosts.host(name);

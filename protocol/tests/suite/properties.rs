@@ -117,7 +117,7 @@ fn what_a_body_claims_costs_nothing() {
                 };
                 // What an agent says no slave says, and the other way round.
                 let answers = match id {
-                    60..=74 => [
+                    60..=76 => [
                         FromAgent::from_frame(frame.clone()).map(|_| ()),
                         ToAgent::from_frame(frame.clone()).map(|_| ()),
                     ],
@@ -128,7 +128,7 @@ fn what_a_body_claims_costs_nothing() {
                 };
                 for answer in answers {
                     let is_empty = [1, 6, 9, 10, 38].contains(&id);
-                    let other_way = (60..=74).contains(&id)
+                    let other_way = (60..=76).contains(&id)
                         && matches!(answer, Err(DecodeError::OutOfPlace { .. }));
                     let refused = matches!(
                         answer,

@@ -249,6 +249,7 @@ impl VirtualFleet {
                 Action::Refuse(..)
                 | Action::GiveUp { .. }
                 | Action::Kill(..)
+                | Action::HangUp(_)
                 | Action::Keep(_)
                 | Action::Tell(_)
                 | Action::Exit => {}

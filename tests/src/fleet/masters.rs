@@ -137,7 +137,7 @@ impl Fleet {
         let file = self.folder.join(from.hidden());
         let file = File::options().append(true).create(true).open(file);
         let written = file.and_then(|mut file| match pid {
-            Some(pid) => writeln!(file, "{pid}"),
+            Some(pid) => writeln!(file, "{pid} everywhere"),
             None => Ok(()),
         });
         written.map_err(Error::io("hide a master"))

@@ -55,14 +55,20 @@ async fn apart(network: &Arc<Network>, host: &Host, store: &Path) -> (Fleet, Pro
     (fleet, agent, clients)
 }
 
-/// The slave that fills the slot.
+/// The slave that fills the slot, once it has said how its clients do.
 async fn slave(fleet: &Fleet) -> Value {
-    let status = fleet.status().await.expect("a status");
-    let mut slaves = status["slaves"].as_array().into_iter().flatten();
-    let owner = slaves.find(|slave| slave["role"] == "owner");
-    owner
-        .unwrap_or_else(|| panic!("no owner: {status}"))
-        .clone()
+    let owner = async {
+        loop {
+            let status = fleet.status().await.expect("a status");
+            let mut slaves = status["slaves"].as_array().into_iter().flatten();
+            let said = slaves.find(|it| it["role"] == "owner" && it["clients"].is_object());
+            match said {
+                Some(slave) => return slave.clone(),
+                None => sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    timeout(LIMIT, owner).await.expect("an owner with clients")
 }
 
 /// A client that dials now; it is answered when a slave takes it.
@@ -93,7 +99,7 @@ async fn over_tls_an_agent_starts_slaves_that_get_the_socket_which_it_opened() {
     let network = Arc::new(network);
     let host = network.hosts()[0].clone();
     let store = tempfile::tempdir().unwrap();
-    let (mut fleet, agent, clients) = apart(&network, &host, store.path()).await;
+    let (mut fleet, agent, clients) = apart(&network, &host, &store.path().join("store")).await;
     let identifies = fleet.discord.counts().await.expect("counts").identifies;
 
     // Both are known by their certificates, and nobody spoke in clear.

@@ -45,6 +45,8 @@ pub enum Action {
     Kill(SlaveId, &'static str),
     /// Keep an event where an operator finds it: it killed each process that had it.
     Keep(Box<SetAside>),
+    /// Close the connection of this slave: nothing comes from its host. [`Input::Left`](super::Input::Left) follows.
+    HangUp(SlaveId),
     /// Tell the observers.
     Tell(News),
     /// The master may leave now.

@@ -48,12 +48,12 @@ pub enum Input {
         /// How that is known.
         evidence: Evidence,
     },
-    /// A joined slave is alive and answered no ping for the hang time.
+    /// A joined slave answered no ping for the hang time. Comes again with each further ping.
     Silent {
         /// Who.
         slave: SlaveId,
     },
-    /// The agent of a host came, or went away. At the start all of them are away.
+    /// The agent of a host came, answered a ping, or went away. At the start all of them are away.
     Agent {
         /// Of which host.
         host: String,

@@ -36,9 +36,12 @@ impl Deploys {
 }
 
 impl Succession<'_> {
-    /// Kills a slave, and says why.
+    /// Kills a slave that did not do its part, and says why. If nothing comes from its host, it
+    /// is not known to live or not, and is told what to do when it is back.
     pub(crate) fn condemn(&mut self, id: SlaveId, why: &'static str) {
-        self.fleet.condemn(id, why, self.settings.retire, self.out);
+        if self.fleet.is_in_sight(id, self.settings, self.out.now) {
+            self.fleet.condemn(id, why, self.settings.retire, self.out);
+        }
     }
 
     /// A slave seals its shards unasked, or says that it ends.
@@ -152,7 +155,8 @@ impl Fleet {
     }
 
     /// A slave that was to end has not.
-    pub(crate) fn slave_due(&mut self, id: SlaveId, retire: Duration, out: &mut Out) {
+    pub(crate) fn slave_due(&mut self, id: SlaveId, settings: &Settings, out: &mut Out) {
+        let retire = settings.retire;
         let slave = self.slaves.get(&id);
         // Its deadline was stopped with its death.
         debug_assert!(slave.is_some(), "{id} has ended already");
@@ -171,6 +175,9 @@ impl Fleet {
                  wait. When it is dead, run: baton-master fence {id}"
             ));
             out.order(Action::Kill(id, "once more"));
+            out.start(Timer::Slave(id), retire);
+        } else if !self.is_in_sight(id, settings, out.now) {
+            // Nobody can say that it does not end.
             out.start(Timer::Slave(id), retire);
         } else {
             self.condemn(id, "it was told to end and did not", retire, out);

@@ -10,7 +10,7 @@
 use baton_protocol::{LaunchId, SlaveId, message::Role, text};
 
 use crate::{
-    event::{Action, AgentIs, News},
+    event::{Action, News},
     fleet::{Fleet, Launch, Presence, SlotId, Standing},
     out::Out,
     settings::Settings,
@@ -156,25 +156,6 @@ impl Fleet {
 }
 
 impl Fleet {
-    /// The agent of a host came, or is away: what is to be started there waits meanwhile.
-    pub(crate) fn agent_is(&mut self, host: &str, is: AgentIs, out: &mut Out) {
-        for at in self.slots.ids() {
-            let slot = &mut self.slots[at];
-            if slot.host.as_deref() == Some(host) {
-                slot.agent_away = is == AgentIs::Away;
-                out.touch(at);
-            }
-        }
-    }
-
-    /// At which host a slave is; `None`: at the master's own, or at none that is known by
-    /// its name.
-    pub(crate) fn host_of(&self, id: SlaveId) -> Option<String> {
-        let slave = self.slaves.get(&id)?;
-        let said = Some(&slave.hello.host).filter(|host| !host.is_empty());
-        said.or(self.slots[slave.slot].host.as_ref()).cloned()
-    }
-
     /// A launch was not carried out, and is none: what touches its slot next decides anew.
     pub(crate) fn not_started(&mut self, launch: LaunchId, out: &mut Out) {
         match self.waits_for(launch) {

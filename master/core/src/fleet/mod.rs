@@ -9,6 +9,7 @@ mod deaths;
 mod end;
 mod fares;
 mod fence;
+mod hosts;
 mod identity;
 mod in_doubt;
 mod join;
@@ -45,6 +46,7 @@ use crate::{
 #[cfg(test)]
 pub(crate) use self::lease::FIRST_PING;
 pub(crate) use self::{
+    hosts::{Sight, Silence},
     lies::Lies,
     sink::KnownSink,
     slave::{Backpressure, FullMs, Hearing, Origin, Part, Past, Presence, Record, Slave, Standing},
@@ -71,6 +73,8 @@ pub(crate) struct Fleet {
     /// Shards that are in another slot than they are to be, and that nobody looks after yet
     /// (`moves/`).
     pub(crate) astray: BTreeSet<ShardId>,
+    /// How the agents that are here are heard, by the names of their hosts.
+    pub(crate) sights: BTreeMap<String, Sight>,
     /// Hosts onto which nothing is placed.
     pub(crate) cordoned: BTreeSet<String>,
     /// Whether nothing begins by itself.

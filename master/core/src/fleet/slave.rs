@@ -47,6 +47,8 @@ pub(crate) struct Slave {
     pub(crate) usual_lag: Option<Duration>,
     /// When it said something last.
     pub(crate) heard: Time,
+    /// Since when it is doubted that its host can be reached (`hosts.rs`).
+    pub(crate) doubted: Option<Time>,
     /// What its silence says.
     pub(crate) lease: Leased,
     /// How well its connections hear, as it said last; `None`: it cannot say that.
@@ -211,6 +213,7 @@ impl Slave {
             lag: None,
             usual_lag: None,
             heard: Time(Duration::ZERO),
+            doubted: None,
             lease: Leased {
                 keeps: None,
                 sent: 0,

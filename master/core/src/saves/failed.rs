@@ -92,6 +92,7 @@ impl Handover<'_> {
                 | Action::Launch { .. }
                 | Action::GiveUp { .. }
                 | Action::Kill(..)
+                | Action::HangUp(_)
                 | Action::Keep(_)
                 | Action::Tell(_)
                 | Action::Exit => self.out.order(action),

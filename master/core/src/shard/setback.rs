@@ -3,10 +3,13 @@
 //! ```text
 //! Copying    no progress ───────────▶ the deploy fails; on the way back: copied again
 //! Dialling   no word ───────────────▶ the deploy fails, unless the shard waits for its turn
-//! Sealing    no ticket ─────────────▶ an owner that hangs is killed, one that is cut off is waited for
+//! Sealing    no ticket ─────────────▶ an owner that hangs is killed, one that is cut off, or whose
+//!                                     host is, is waited for
 //! Starting   no progress ───────────▶ the deploy fails: the new slave is asked to seal
 //! Free       its backoff is over ───▶ it is placed again
 //! ```
+
+use std::time::Duration;
 
 use baton_protocol::{
     ShardId, SlaveId,
@@ -16,7 +19,7 @@ use baton_protocol::{
 
 use crate::{
     deploy::{Deploy, Deploys},
-    fleet::Fleet,
+    fleet::{Fleet, Silence},
     out::Out,
     settings::{Settings, doubled},
     shard::{ClaimStage, Free, Handover, How, Phase, Reach, Sealing, Shard, Start, Stuck},
@@ -64,11 +67,8 @@ impl Handover<'_> {
         self.out.start(Timer::Shard(id), self.settings.seal);
         if self.fleet.is_joined(owner) {
             let healthy = self.fleet.is_healthy(owner);
-            let hangs = self.hangs(
-                owner,
-                "it did not answer a seal",
-                "it did not answer a seal",
-            );
+            let why = "it did not answer a seal";
+            let hangs = self.hangs_unless_unseen(owner, self.settings.seal, why);
             if healthy {
                 return hangs;
             }
@@ -124,7 +124,8 @@ impl Handover<'_> {
     /// to resume. One that can be asked is asked to seal that shard, as every other
     /// that goes back: it serves the rest meanwhile, and hands over exactly what it
     /// knows. Its pings and that seal show whether it hangs. One that is cut
-    /// off is killed first, and its shards wait until it is dead.
+    /// off is killed first, and its shards wait until it is dead; if its whole host is, it is
+    /// asked when it is back.
     fn resume_stalled(&mut self, id: ShardId, owner: SlaveId) -> Result<(), Stuck> {
         let slot = self.fleet.shards[id].slot;
         let span = self.settings.no_progress;
@@ -145,7 +146,8 @@ impl Handover<'_> {
         };
         if has_way_back {
             let is_cut_off = !self.fleet.is_joined(owner) || mutant!("stalled-is-killed");
-            if is_cut_off && moves.is_none() {
+            let is_seen = self.fleet.is_in_sight(owner, self.settings, self.out.now);
+            if is_cut_off && is_seen && moves.is_none() {
                 let why = "it is cut off, and its resume stands still";
                 self.fleet
                     .condemn(owner, why, self.settings.retire, self.out);
@@ -185,6 +187,21 @@ impl Handover<'_> {
         self.fleet
             .condemn(slave, killed, self.settings.retire, self.out);
         self.deploys.lost_soon(slave, why)
+    }
+
+    /// The same for one that did not do its part for `limit`, if it is not its host that is cut
+    /// off. If it may be, this is to be asked again after `limit`.
+    pub(crate) fn hangs_unless_unseen(
+        &mut self,
+        slave: SlaveId,
+        limit: Duration,
+        why: &'static str,
+    ) -> Result<(), Stuck> {
+        let now = self.out.now;
+        match self.fleet.silence(slave, limit, self.settings, now) {
+            Silence::Hangs => self.hangs(slave, why, why),
+            Silence::Doubted | Silence::Unseen => Ok(()),
+        }
     }
 
     pub(super) fn stuck(&self, id: ShardId, why: String) -> Stuck {

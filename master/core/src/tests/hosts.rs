@@ -104,3 +104,109 @@ fn a_slave_is_at_the_host_that_it_says_or_else_at_that_of_its_slot() {
     let hosts: Vec<_> = slaves.iter().map(|slave| slave.host.as_deref()).collect();
     assert_eq!(hosts, [Some("east"), Some("west")]);
 }
+
+/// `A` serves one shard at the host of an agent that is heard.
+fn seen() -> Rig {
+    let mut rig = Rig::serving_with(elsewhere(1));
+    agent(&mut rig, "east", AgentIs::Here);
+    rig
+}
+
+/// The slave answers no ping, for so long, and its agent answers each or none.
+fn silent_for(rig: &mut Rig, pings: u32, agent_answers: bool) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for _ in 0..pings {
+        actions.extend(rig.wait(5 * SECOND));
+        if agent_answers {
+            actions.extend(agent(rig, "east", AgentIs::Here));
+        }
+        actions.extend(rig.input(Input::Silent { slave: A }));
+    }
+    actions
+}
+
+fn hung_up(actions: &[Action]) -> bool {
+    actions.contains(&Action::HangUp(A))
+}
+
+#[test]
+fn a_slave_is_killed_for_its_silence_only_if_its_host_is_heard_meanwhile() {
+    let mut rig = seen();
+    let actions = silent_for(&mut rig, 1, true);
+    assert_eq!(
+        orders(&actions),
+        [""; 0],
+        "its host may have been cut off just now"
+    );
+    let actions = silent_for(&mut rig, 1, true);
+    assert_eq!(orders(&actions), ["kill a"]);
+    assert!(!hung_up(&actions));
+    assert_eq!(orders(&silent_for(&mut rig, 3, true)), [""; 0], "once");
+}
+
+#[test]
+fn a_slave_of_a_host_that_is_cut_off_is_out_of_reach_and_not_killed() {
+    let mut rig = seen();
+    let actions = silent_for(&mut rig, 3, false);
+    assert_eq!(orders(&actions), ["hang up a"]);
+    rig.input(Input::Left { slave: A });
+    agent(&mut rig, "east", AgentIs::Away);
+    assert_eq!(orders(&rig.wait(HOUR)), [""; 0]);
+    agent(&mut rig, "east", AgentIs::Here);
+    rig.join_with(
+        A,
+        Role::Relaunch,
+        report(vec![held(0, 1, Holding::Serving)]),
+    );
+    assert!(rig.all_served_by(A));
+    let actions = silent_for(&mut rig, 1, true);
+    assert!(!orders(&actions).contains(&"kill a".to_owned()));
+}
+
+#[test]
+fn while_no_agent_is_there_nobody_is_killed_for_silence() {
+    let mut rig = seen();
+    agent(&mut rig, "east", AgentIs::Away);
+    assert_eq!(orders(&silent_for(&mut rig, 1, false)), ["hang up a"]);
+}
+
+#[test]
+fn a_host_that_is_heard_again_in_between_gives_its_slave_the_whole_time_once_more() {
+    let mut rig = seen();
+    rig.wait(20 * SECOND);
+    agent(&mut rig, "east", AgentIs::Here);
+    assert_eq!(orders(&rig.input(Input::Silent { slave: A })), [""; 0]);
+    // Doubted, and cut off for twelve seconds: its connection may need longer than the agent's.
+    rig.wait(12 * SECOND);
+    agent(&mut rig, "east", AgentIs::Here);
+    assert_eq!(
+        orders(&rig.input(Input::Silent { slave: A })),
+        ["hang up a"]
+    );
+}
+
+#[test]
+fn a_seal_that_is_not_answered_condemns_nobody_whose_host_is_cut_off() {
+    for (is_cut, expected) in [(true, &[][..]), (false, &["kill a"])] {
+        let mut settings = elsewhere(1);
+        settings.seal = 10 * SECOND;
+        let (mut rig, _) = Rig::moving(settings);
+        agent(&mut rig, "east", AgentIs::Here);
+        assert_eq!(
+            orders(&rig.say(B, state_ready(0, 1, 90))),
+            ["save now 0@2 Reserved b", "a Seal 0@1"]
+        );
+        let mut actions = Vec::new();
+        for _ in 0..5 {
+            if !is_cut {
+                agent(&mut rig, "east", AgentIs::Here);
+            }
+            actions.extend(rig.wait(5 * SECOND));
+        }
+        let kills: Vec<_> = orders(&actions)
+            .into_iter()
+            .filter(|order| order.starts_with("kill"))
+            .collect();
+        assert_eq!(kills, expected, "cut off: {is_cut}");
+    }
+}

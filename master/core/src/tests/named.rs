@@ -27,6 +27,7 @@ pub(super) fn order_name(action: &Action) -> Option<String> {
         }),
         Action::GiveUp { slot } => Some(format!("give up {slot}")),
         Action::Kill(slave, _) => Some(format!("kill {:x}", slave.0)),
+        Action::HangUp(slave) => Some(format!("hang up {:x}", slave.0)),
         Action::Keep(aside) => Some(format!("keep {}", aside.event.sequence)),
         Action::Tell(_) => None,
         Action::Exit => Some("exit".to_owned()),

@@ -54,6 +54,17 @@ impl Linked {
     }
 }
 
+/// Until the agent has written down what it knows.
+async fn written(dir: &Path, is: impl Fn(&str) -> bool) {
+    let file = dir.join("agent.json");
+    let wait = async {
+        while !std::fs::read_to_string(&file).is_ok_and(|text| is(&text)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, wait).await.unwrap();
+}
+
 async fn code(running: AbortOnDropHandle<u8>) -> u8 {
     timeout(LONG, running).await.unwrap().unwrap()
 }
@@ -107,6 +118,7 @@ async fn nothing_is_started_before_a_master_knows_how_the_slave_before_ended() {
     let mut link = master.accepts().await;
     link.launched().await;
     let ended = link.ended().await;
+    written(dir.path(), |text| text.contains("\"ended\"")).await;
     // Killed before that was noted.
     drop((running, link));
     let running = agent_of(dir.path(), &master.secret, Some(&script));
@@ -129,13 +141,11 @@ async fn an_agent_that_comes_after_one_that_was_killed_alone_is_the_parent_of_it
     let running = agent_of(dir.path(), &master.secret, Some(&script));
     let mut link = master.accepts().await;
     let launched = link.meets(5).await;
-    let is_written = || {
-        let text = std::fs::read_to_string(dir.path().join("agent.json")).unwrap_or_default();
-        text.contains(&format!("\"pid\":{}", launched.process.pid)) && text.contains("came")
-    };
-    while !is_written() {
-        tokio::task::yield_now().await;
-    }
+    let pid = format!("\"pid\":{}", launched.process.pid);
+    written(dir.path(), |text| {
+        text.contains(&pid) && text.contains("came")
+    })
+    .await;
     drop((running, link));
     let running = agent_of(dir.path(), &master.secret, Some(&script));
     let mut link = master.accepts().await;

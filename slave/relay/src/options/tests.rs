@@ -92,9 +92,9 @@ fn of_file(text: &str) -> Result<SlaveConfig, String> {
 }
 
 #[test]
-fn state_is_packed_where_it_is_asked_for() {
+fn state_is_packed_between_hosts_or_as_it_is_asked_for() {
     let packing = |text| of_file(text).map(|slave| slave.state_compression);
-    assert_eq!(packing(""), Ok(StateCompression::None));
+    assert_eq!(packing(""), Ok(StateCompression::BetweenHosts));
     let zstd = "state_compression = \"zstd\"";
     assert_eq!(packing(zstd), Ok(StateCompression::Zstd));
     let wrong = packing("state_compression = \"zip\"").expect_err("unknown");

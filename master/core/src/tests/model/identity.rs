@@ -241,6 +241,8 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         fenced: _,
         journal: _,
         astray,
+        // All are on one host.
+        sights: _,
         // Nobody orders that.
         cordoned: _,
         held: _,
@@ -278,6 +280,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             disbelieved: _,
             // All are on one host.
             unacknowledged: _,
+            doubted: _,
         } = slave;
         (id, holds, serving, without_session, unsettled, built).hash(hasher);
         left_behind.hash(hasher);

@@ -231,7 +231,7 @@ impl World {
                     self.troubled = true;
                 }
             }
-            Action::Keep(_) | Action::Tell(_) | Action::Exit => {}
+            Action::HangUp(_) | Action::Keep(_) | Action::Tell(_) | Action::Exit => {}
         }
     }
 

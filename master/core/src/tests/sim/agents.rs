@@ -28,11 +28,15 @@ impl World {
 
     /// An agent that is there dials the next master.
     pub(super) fn agent_dials(&mut self) {
-        if self.is_elsewhere() && self.agent == AgentIs::Here {
-            let host = HOST.to_owned();
-            let is = AgentIs::Here;
-            self.input(Input::Agent { host, is });
+        if let Some(here) = self.agent_answers() {
+            self.input(here);
         }
+    }
+
+    /// What the master hears of an agent that is there and is asked.
+    pub(super) fn agent_answers(&self) -> Option<Input> {
+        let (host, is) = (HOST.to_owned(), AgentIs::Here);
+        (self.is_elsewhere() && self.agent == is).then_some(Input::Agent { host, is })
     }
 
     /// Who is dead without the next master's knowledge: only the agent can say so.

@@ -151,9 +151,13 @@ impl World {
                 master.core.handle(time, input);
             }
         }
+        let agent = self.agent_answers();
         if let Some(master) = &mut self.master {
             let time = master.time();
             if master.core.deadline().is_some_and(|at| at <= time) {
+                if let Some(answers) = agent {
+                    master.core.handle(time, answers);
+                }
                 master.core.handle(time, Input::Tick);
             }
         }
@@ -244,6 +248,12 @@ impl World {
                 if self.slaves.contains_key(&slave) && !self.is_blind() {
                     self.die(slave);
                 }
+            }
+            Action::HangUp(slave) => {
+                self.note(|| format!("nothing comes from the host of {slave:?}"));
+                let link = self.master.as_mut()?.links.remove(&slave)?;
+                self.drop_link(link);
+                return Some(Input::Left { slave });
             }
             Action::Keep(_) => {}
             Action::Tell(News::SlaveGone {

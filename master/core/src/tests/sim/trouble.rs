@@ -390,6 +390,10 @@ impl World {
     fn silence(&mut self, id: SlaveId) {
         if self.is_silent(id, HANG) {
             self.input(Input::Silent { slave: id });
+            if let Some(answers) = self.agent_answers() {
+                self.input(answers);
+                self.input(Input::Silent { slave: id });
+            }
         }
         let link = self.slaves.get(&id).and_then(|slave| slave.link);
         if let Some(link) = link.and_then(|link| self.links.get(&link))
