@@ -34,7 +34,7 @@ pub enum Notice {
     /// A slave took orders of this term, which is later than this master's: the store that
     /// masters share has forgotten it.
     Forgot(Term),
-    /// Another master may lead: slaves are to look for it.
+    /// Another master may lead: slaves and agents are to look for it.
     LetGo,
     /// A slave proved itself and reported everything.
     Joined(Box<Joining>),

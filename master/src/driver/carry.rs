@@ -29,7 +29,9 @@ impl Driver {
                             return;
                         }
                         Err(SaveError::Refused(reason)) => {
-                            error!(reason, "the journal could not be written");
+                            if self.unsaved.lets() {
+                                error!(reason, "the journal could not be written");
+                            }
                             if self.journal.is_gone() {
                                 self.ending = Some(Ending::Broken("journal"));
                                 return;

@@ -51,6 +51,7 @@ use self::{
 };
 use crate::{
     aside::Aside,
+    doors::Hush,
     journal::Journal,
     news::{Gaps, Observer},
     notice::Notice,
@@ -137,6 +138,8 @@ pub struct Driver {
     supervisor: Supervisor,
     connections: Connections,
     answers: Answers,
+    /// Saves that failed fill no log.
+    unsaved: Hush,
     rollout: Option<Rollout>,
     notices: mpsc::Sender<Notice>,
     observers: Vec<Arc<dyn Observer>>,
@@ -166,6 +169,7 @@ impl Driver {
             ),
             connections: Connections::default(),
             answers: Answers::default(),
+            unsaved: Hush::new("the journal could not be written"),
             rollout: None,
             notices: parts.notices,
             observers: parts.observers,
@@ -378,7 +382,10 @@ impl Driver {
                     "a slave has seen term {term}, which the store has forgotten"
                 )));
             }
-            Notice::LetGo => self.connections.cut(),
+            Notice::LetGo => {
+                self.connections.cut();
+                self.supervisor.let_agents_go();
+            }
             Notice::NotLeading(why) => {
                 // Nothing is decided any more, and nothing that was is carried out.
                 self.ending = Some(Ending::NotLeading(why));

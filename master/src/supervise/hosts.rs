@@ -291,6 +291,12 @@ impl Supervisor {
         remote.say(ToAgent::Stands(if is_there { stands } else { nothing }));
     }
 
+    /// Every connection of an agent ends: it dials again, the next master first.
+    pub(crate) fn let_agents_go(&self) {
+        let hosts = self.hosts.hosts.values();
+        hosts.for_each(|host| host.remote.let_go());
+    }
+
     /// A connection of an agent ended. Whether it spoke for its host.
     pub(crate) fn agent_left(&mut self, name: &str, link: LinkId) -> bool {
         let host = self.hosts.host(name);

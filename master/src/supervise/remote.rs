@@ -176,6 +176,13 @@ impl Remote {
         inputs
     }
 
+    /// Closes the connection of the agent, if it is here.
+    pub(super) fn let_go(&self) {
+        if let Some(link) = &self.link {
+            link.cut();
+        }
+    }
+
     /// The agent is away: what it sees is not known any more.
     pub(super) fn away(&mut self) {
         self.link = None;

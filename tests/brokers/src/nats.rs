@@ -71,7 +71,10 @@ impl Nats {
     }
 
     /// Starts it with these options and these lines in its file.
-    fn with_config(flags: &[&str], config: &str) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn with_config(flags: &[&str], config: &str) -> Result<Self, Error> {
         let program = program("nats-server")?;
         let folder = Folder::new()?;
         let written = format!("max_payload: 8MB\n{config}");

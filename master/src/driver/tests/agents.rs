@@ -371,3 +371,21 @@ async fn a_slot_that_is_added_for_a_host_whose_agent_is_here_is_filled() {
     assert_eq!(timeout(LONG, answered).await.unwrap().unwrap(), Ok(()));
     west.is_to_launch().await;
 }
+
+#[tokio::test]
+async fn a_leader_that_may_lead_no_more_lets_its_slaves_go_and_its_agents_too() {
+    let mut rig = elsewhere(None);
+    let mut agent = Agent::joins(&rig, "east", 1, &[]).await;
+    let (_child, process) = process();
+    let mut slave = serving(
+        &mut rig,
+        Hello {
+            process,
+            ..hello(1)
+        },
+    )
+    .await;
+    rig.notices.send(Notice::LetGo).await.unwrap();
+    slave.end().await;
+    while let Ok(Some(_)) = timeout(LONG, agent.0.recv()).await.unwrap() {}
+}

@@ -2,7 +2,8 @@
 //! asked, how long is waited, and whether anybody answers.
 
 use std::{
-    fmt,
+    error::Error as _,
+    fmt, io,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -248,8 +249,7 @@ async fn connect(config: &SharedStore, who: &str) -> Result<async_nats::Client, 
                     "it does not let this master in: store_credentials_file names a file with what it knows"
                 }
                 Tls => "look at store_ca_file, store_cert_file and store_key_file",
-                // A handshake that fails is an error of the connection.
-                Io if error.to_string().contains("certificate") => {
+                Io if is_of_handshake(&error) => {
                     "look at store_ca_file, store_cert_file and store_key_file"
                 }
                 Dns | Io | TimedOut | MaxReconnects => "",
@@ -271,6 +271,13 @@ async fn connect(config: &SharedStore, who: &str) -> Result<async_nats::Client, 
     client.map_err(|error| Trouble::Wrong(error.to_string()))
 }
 
+/// Whether the handshake of TLS failed: the client tells that as an error of the connection.
+fn is_of_handshake(error: &async_nats::ConnectError) -> bool {
+    let source = error.source();
+    let source = source.and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::InvalidData)
+}
+
 fn options(config: &SharedStore, who: &str) -> Result<ConnectOptions, Trouble> {
     let mut options = ConnectOptions::new()
         .name(format!("baton master {who}"))
@@ -288,7 +295,8 @@ fn options(config: &SharedStore, who: &str) -> Result<ConnectOptions, Trouble> {
     options = match &config.access {
         None => options,
         Some(Access::Credentials(text)) => {
-            let read = options.credentials(text.reveal());
+            // The client wants the end of the last line, which is white space to ours.
+            let read = options.credentials(&format!("{}\n", text.reveal()));
             read.map_err(|_| {
                 Trouble::Wrong(
                     "store_credentials_file: it is no NATS credentials file: that has a JWT and an \

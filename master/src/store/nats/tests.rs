@@ -1,6 +1,8 @@
 //! Against a real nats-server: what a file of this host has no need of.
 #![allow(clippy::unwrap_used)]
 
+mod doors;
+
 use std::time::Duration;
 
 use baton_brokers::or_pass_over;

@@ -34,6 +34,9 @@ use crate::{
     http::Endpoint,
 };
 
+/// An agent whose way is free is back within this time.
+const AGENT_BACK: Duration = Duration::from_secs(30);
+
 /// Who can be struck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
@@ -199,9 +202,27 @@ impl Scene {
     /// The master refuses it.
     pub async fn deploy_command(&mut self, command: &[String]) -> Result<()> {
         self.to_master.delay(self.setup.pace);
+        self.agent_is_here().await?;
         let body = json!({ "command": command });
         let answer: Value = self.fleet.admin.ask("/v1/deploy", &body).await?;
         self.deploy = answer["deploy"].as_u64();
+        Ok(())
+    }
+
+    /// Waits until the master has its agent: without it nothing can be started.
+    async fn agent_is_here(&self) -> Result<()> {
+        let mut patience = Patience::of(AGENT_BACK);
+        while self.agent.is_some() {
+            let status = self.fleet.status().await?;
+            let mut hosts = status["hosts"].as_array().into_iter().flatten();
+            if hosts.any(|host| host["connected"] == true) {
+                break;
+            }
+            if patience.is_over().await {
+                return Err(Error::Late("the agent does not come back".to_owned()));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
         Ok(())
     }
 
