@@ -4,6 +4,7 @@ pub mod certificates;
 mod error;
 mod full;
 mod nats;
+mod operator;
 pub mod parts;
 mod process;
 mod rabbit;
@@ -14,6 +15,7 @@ pub mod worker;
 pub use self::{
     error::{Error, are_wanted, or_pass_over},
     nats::Nats,
+    operator::OperatorNats,
     process::Process,
     rabbit::Rabbit,
     redis::Redis,

@@ -7,7 +7,7 @@ use async_nats::jetstream::{
     consumer::{AckPolicy, pull},
     stream::{Config, DiscardPolicy},
 };
-use baton_brokers::{Kind, Nats, Process, Server, or_pass_over};
+use baton_brokers::{Kind, Nats, OperatorNats, Process, Server, or_pass_over};
 use baton_sink::{Address, Credentials, Error, Sink, SinkConfig};
 use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
@@ -357,4 +357,19 @@ async fn a_broker_without_jetstream_and_one_that_lets_nobody_in_are_refused_with
     Sink::start(known).await.unwrap();
     let by_address = format!("nats://me:pa%3Ass@127.0.0.1:{}", nats.port);
     Sink::start(config(&by_address)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_broker_of_an_operator_takes_a_credentials_file_of_its_account_and_no_other() {
+    let Some(server) = or_pass_over(OperatorNats::start()) else {
+        return;
+    };
+    let start = async |text: &str| {
+        let mut config = config(&server.nats.url());
+        config.credentials = Some(Credentials::new(text).unwrap());
+        Sink::start(config).await.map(drop)
+    };
+    start(&server.credentials).await.unwrap();
+    let error = start(&server.of_nobody).await.unwrap_err().to_string();
+    assert!(error.contains("does not let this process in"), "{error}");
 }

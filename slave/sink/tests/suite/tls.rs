@@ -51,12 +51,18 @@ async fn nats_over_tls_takes_who_has_a_certificate_and_who_does_not_know_its_own
     };
     let url = nats.url().replace("nats://127.0.0.1", "tls://localhost");
     publishes(&url, of_gateway(dir.path())).await;
-    let error = Sink::start(config(&url, Tls::default())).await.unwrap_err();
-    assert!(matches!(&error, Error::Refused { .. }), "{error}");
-    assert!(
-        error.to_string().contains("the authority of its own"),
-        "{error}"
-    );
+    let without_certificate = Tls {
+        ca: of_gateway(dir.path()).ca,
+        ..Tls::default()
+    };
+    for tls in [Tls::default(), without_certificate] {
+        let error = Sink::start(config(&url, tls)).await.unwrap_err();
+        assert!(matches!(&error, Error::Refused { .. }), "{error}");
+        assert!(
+            error.to_string().contains("the authority of its own"),
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test]

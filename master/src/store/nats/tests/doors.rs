@@ -1,9 +1,5 @@
 //! How a server lets a master in, or does not: with what each file of the configuration says.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use nkeys::KeyPair;
-use serde_json::Value;
-
 use super::*;
 use crate::config::{Access, Token};
 
@@ -72,68 +68,17 @@ fn a_server_lets_in_who_has_its_token() {
     is_told(enters(&store_at(&nats, access("wrong"))), CREDENTIALS);
 }
 
-/// A JWT as NATS has it, signed by this key.
-fn jwt(issuer: &KeyPair, subject: &KeyPair, name: &str, nats: &Value) -> String {
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let head = part(&json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
-    let body = part(&json!({
-        "jti": name, "iat": 1, "name": name,
-        "iss": issuer.public_key(), "sub": subject.public_key(), "nats": nats,
-    }));
-    let signed = format!("{head}.{body}");
-    let signature = URL_SAFE_NO_PAD.encode(issuer.sign(signed.as_bytes()).unwrap());
-    format!("{signed}.{signature}")
-}
-
-/// A credentials file as the tools of NATS write it.
-fn credentials(jwt: &str, seed: &str) -> Token {
-    token(&format!(
-        "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
-         -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
-    ))
-}
-
 #[test]
 fn a_server_of_an_operator_lets_in_who_has_a_credentials_file_of_its_account() {
-    let (operator, account) = (KeyPair::new_operator(), KeyPair::new_account());
-    let (system, user) = (KeyPair::new_account(), KeyPair::new_user());
-    let of_operator = json!({ "type": "operator", "version": 2 });
-    let of_account = json!({
-        "type": "account", "version": 2,
-        "limits": {
-            "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "conn": -1,
-            "leaf": -1, "wildcards": true, "mem_storage": -1, "disk_storage": -1, "streams": -1,
-            "consumer": -1,
-        },
-    });
-    let of_system = json!({ "type": "account", "version": 2 });
-    let of_user = json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1 });
-    let config = format!(
-        "operator: {}\nresolver: MEMORY\nsystem_account: {}\n\
-         resolver_preload: {{ {}: {}, {}: {} }}\n",
-        jwt(&operator, &operator, "operator", &of_operator),
-        system.public_key(),
-        account.public_key(),
-        jwt(&operator, &account, "baton", &of_account),
-        system.public_key(),
-        jwt(&operator, &system, "system", &of_system),
-    );
-    let Some(nats) = server(&config) else {
+    let Some(server) = or_pass_over(baton_brokers::OperatorNats::start()) else {
         return;
     };
-    let access = |issuer: &KeyPair| {
-        let jwt = jwt(issuer, &user, "master", &of_user);
-        let text = credentials(&jwt, &user.seed().unwrap());
-        Some(Access::Credentials(text))
-    };
-    enters(&store_at(&nats, access(&account))).unwrap();
-    let of_another = access(&KeyPair::new_account());
-    is_told(enters(&store_at(&nats, of_another)), CREDENTIALS);
-    let none = Access::Credentials(token("-----BEGIN NATS USER JWT-----"));
-    is_told(
-        enters(&store_at(&nats, Some(none))),
-        "no NATS credentials file",
-    );
+    let access = |text: &str| Some(Access::Credentials(token(text)));
+    let enter = |text: &str| enters(&store_at(&server.nats, access(text)));
+    enter(&server.credentials).unwrap();
+    is_told(enter(&server.of_nobody), CREDENTIALS);
+    let cut_off = server.credentials.split('\n').next().unwrap();
+    is_told(enter(cut_off), "no NATS credentials file");
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod letters;
 mod trim;
 
 use std::{
+    error::Error as _,
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -121,7 +123,7 @@ async fn connect(config: &SinkConfig, health: &Arc<Health>) -> Result<Client, Er
                 }
                 Tls => certificates,
                 // A handshake that fails is an error of the connection.
-                Io if error.to_string().contains("certificate") => certificates,
+                Io if is_of_handshake(&error) => certificates,
                 Dns | Io | TimedOut | MaxReconnects => "",
             };
             if !advice.is_empty() {
@@ -136,6 +138,13 @@ async fn connect(config: &SinkConfig, health: &Arc<Health>) -> Result<Client, Er
     let later = options(config, health)?.retry_on_initial_connect();
     let client = later.connect(&hosts).await;
     client.map_err(|error| refused(error.to_string()))
+}
+
+/// Whether the handshake of TLS failed: the client tells that as an error of the connection.
+fn is_of_handshake(error: &async_nats::ConnectError) -> bool {
+    let source = error.source();
+    let source = source.and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::InvalidData)
 }
 
 fn options(config: &SinkConfig, health: &Arc<Health>) -> Result<ConnectOptions, Error> {
@@ -161,7 +170,8 @@ fn options(config: &SinkConfig, health: &Arc<Health>) -> Result<ConnectOptions, 
     let (user, password) = (&config.address.user, &config.address.password);
     options = match (&config.credentials, user, password) {
         (Some(Credentials(text)), _, _) if text.contains("-----BEGIN") => {
-            let read = options.credentials(text);
+            // The client wants the end of the last line, which is white space to ours.
+            let read = options.credentials(&format!("{text}\n"));
             read.map_err(|_| Error::Setting {
                 setting: "credentials",
                 wrong: "this is no NATS credentials file: it has a JWT and an NKEY seed".to_owned(),
