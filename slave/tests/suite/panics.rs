@@ -145,6 +145,8 @@ async fn what_no_replay_brings_again_outlives_a_panic() {
         slave.bot.sequences().last() > Some(&(first + 450))
     })
     .await;
+    // However long this machine takes until it resumes, it may.
+    traffic(&discord, 0.0);
     panics(&slave, &mut peer, 1).await;
     peer.serving(0).await;
     until("it is handed out again", || {

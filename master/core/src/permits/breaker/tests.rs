@@ -85,15 +85,12 @@ fn a_trial_of_which_nothing_is_heard_is_followed_by_another_shards() {
 #[test]
 fn a_loop_is_more_than_a_round_of_the_fleet_and_than_the_day_has_hours_for() {
     let mut breaker = Breaker::default();
-    let mut given = 0;
     // Each shard of the fleet has a new session every two minutes.
-    while !breaker.given(
-        ShardId(given % 16),
-        at(1000 + u64::from(given) * 8),
-        &BOUNDS,
-    ) {
-        given += 1;
-    }
+    let mut stops = |given: u32| {
+        let now = at(1000 + u64::from(given) * 8);
+        breaker.given(ShardId(given % 16), now, &BOUNDS)
+    };
+    let given = (0..1000).find(|&given| stops(given)).unwrap();
     assert_eq!(given, 16 + 1000 / 24);
     let mut breaker = Breaker::default();
     // Once in an hour.
