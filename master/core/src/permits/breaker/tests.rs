@@ -90,7 +90,7 @@ fn a_loop_is_more_than_a_round_of_the_fleet_and_than_the_day_has_hours_for() {
         let now = at(1000 + u64::from(given) * 8);
         breaker.given(ShardId(given % 16), now, &BOUNDS)
     };
-    let given = (0..1000).find(|&given| stops(given)).unwrap();
+    let given = (0..1000).find(|&given| stops(given)).expect("it ends");
     assert_eq!(given, 16 + 1000 / 24);
     let mut breaker = Breaker::default();
     // Once in an hour.
