@@ -282,10 +282,7 @@ fn logs(config: &Config) -> Vec<PathBuf> {
 fn facts(config: &Config, dir: &RuntimeDir, term: Term, address: SocketAddr) -> Facts {
     Facts {
         name: config.name.clone(),
-        host: rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
+        host: config.host_name(),
         term,
         version: env!("CARGO_PKG_VERSION"),
         pid: std::process::id(),

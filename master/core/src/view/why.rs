@@ -145,9 +145,9 @@ impl Permits {
                 }
             }
             (None, Some(pause)) => format!(
-                "{} times in a row an IDENTIFY came to nothing: one shard tries for all, in {} s \
-                 or later",
-                outlook.refused,
+                "{} in a row an IDENTIFY came to nothing: one shard tries for all, in {} s or \
+                 later",
+                times(outlook.refused),
                 pause.as_secs()
             ),
             (None, None) => format!(
@@ -155,6 +155,13 @@ impl Permits {
                 outlook.waiting
             ),
         }
+    }
+}
+
+fn times(count: u32) -> String {
+    match count {
+        1 => "1 time".to_owned(),
+        count => format!("{count} times"),
     }
 }
 
