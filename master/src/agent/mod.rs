@@ -65,6 +65,9 @@ const QUEUE: usize = 1024;
 /// After the grace, killed slaves are dead within this time, or the agent ends before them.
 const KILLED: Duration = Duration::from_secs(2);
 
+/// A master has so long to note how the slaves ended, also one that is to be dialled first.
+const TOLD: Duration = Duration::from_secs(2);
+
 /// What is said last is written within this time.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -276,6 +279,15 @@ impl Agent {
             warn!("slaves that did not end in time are killed");
             self.processes.kill_all();
             was_killed = true;
+        }
+        // There may be no next agent to tell it: a pod that is gone does not come back.
+        let until = Instant::now() + TOLD;
+        while !self.processes.is_clear() {
+            let next = self.next(signals, Some(until)).await;
+            if matches!(next, Next::End) {
+                break;
+            }
+            self.take(next);
         }
     }
 
