@@ -261,9 +261,8 @@ impl Core {
     /// Then its connection is closed, so that it counts as what it is: out of reach.
     pub(crate) fn silent(&mut self, id: SlaveId) {
         let slave = self.fleet.slaves.get(&id);
-        if !slave.is_some_and(|slave| {
-            slave.presence == Presence::Joined && slave.standing != Standing::Condemned
-        }) {
+        let is_condemned = slave.is_some_and(|slave| slave.standing == Standing::Condemned);
+        if !self.fleet.is_joined(id) || is_condemned {
             return;
         }
         let (now, ping) = (self.out.now, self.settings.answers);

@@ -6,7 +6,7 @@ use baton_core::{
     Time,
     event::{AgentIs, Input, News},
 };
-use baton_protocol::{message::agent::FromAgent, text};
+use baton_protocol::text;
 use tokio::time::sleep;
 use tracing::info;
 
@@ -28,11 +28,6 @@ impl Driver {
                 link,
                 message,
             } => {
-                let answers = matches!(message, FromAgent::Pong(_));
-                if answers && self.supervisor.speaks(&host, link) {
-                    let (host, is) = (host.to_string(), AgentIs::Here);
-                    self.core.handle(now, Input::Agent { host, is });
-                }
                 let word = self.supervisor.agent_said(&host, link, message);
                 self.hear_agent(now, &host, word);
             }
@@ -90,6 +85,10 @@ impl Driver {
     fn hear_agent(&mut self, now: Time, host: &str, word: Word) {
         let slot = match word {
             Word::Nothing => return,
+            Word::Answered => {
+                let (host, is) = (host.to_owned(), AgentIs::Here);
+                return self.core.handle(now, Input::Agent { host, is });
+            }
             Word::Died(slave) => return self.dies(now, slave),
             Word::Asked(slave) => {
                 let stands = self.core.stands(slave);

@@ -40,6 +40,8 @@ const QUESTION: u64 = u64::MAX - 2;
 pub(crate) enum Word {
     /// Nothing.
     Nothing,
+    /// It answered a ping: its host is heard.
+    Answered,
     /// The core hears this, and the slot may take its next process.
     Started(String, Option<Input>),
     /// A launched process ended.
@@ -225,12 +227,6 @@ impl Supervisor {
         inputs
     }
 
-    /// Whether this connection speaks for its host.
-    pub(crate) fn speaks(&self, name: &str, link: LinkId) -> bool {
-        let host = self.hosts.hosts.get(name);
-        host.is_some_and(|host| host.link() == Some(link))
-    }
-
     /// An agent said something.
     pub(crate) fn agent_said(&mut self, name: &str, link: LinkId, said: FromAgent) -> Word {
         let host = self.hosts.host(name);
@@ -239,8 +235,10 @@ impl Supervisor {
         };
         agent.heard = Instant::now();
         match said {
-            FromAgent::Pong(pong) if pong.number == QUESTION => {
-                if let Some(second) = host.second.take() {
+            FromAgent::Pong(pong) => {
+                if pong.number == QUESTION
+                    && let Some(second) = host.second.take()
+                {
                     let agent = &agent.hello;
                     let detail = format!(
                         "the agent of host {name:?} is connected, and answers there (process {}): two \
@@ -252,7 +250,7 @@ impl Supervisor {
                     // A queue that is full has other troubles.
                     let _ = (second.link).send(ToAgent::Refused(Refused { reason, detail }));
                 }
-                Word::Nothing
+                Word::Answered
             }
             FromAgent::Launched(launched) => match host.remote.launched(launched) {
                 Some((slot, input)) => Word::Started(slot, input),
@@ -273,10 +271,7 @@ impl Supervisor {
                 debug!(host = name, %slave, "it is not known to be there");
                 Word::Nothing
             }
-            FromAgent::Pong(_)
-            | FromAgent::Hello(_)
-            | FromAgent::Proof(_)
-            | FromAgent::Report(_) => Word::Nothing,
+            FromAgent::Hello(_) | FromAgent::Proof(_) | FromAgent::Report(_) => Word::Nothing,
         }
     }
 

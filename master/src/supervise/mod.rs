@@ -112,8 +112,7 @@ impl Supervisor {
     /// have been here before any slot named its host.
     pub(crate) fn take_slots(&mut self, slots: &[crate::config::Slot]) -> Vec<Input> {
         self.launcher.take_slots(slots);
-        let named = slots.iter().filter_map(|slot| slot.host.as_deref());
-        self.hosts.name(named)
+        self.hosts.name(self.launcher.hosts().map(|(host, _)| host))
     }
 
     /// The command that a slot had before the present one.

@@ -79,21 +79,34 @@ impl Fleet {
         said.or(self.slots[slave.slot].host.as_ref()).cloned()
     }
 
-    fn elsewhere(&self, id: SlaveId, settings: &Settings) -> Option<String> {
-        let host = self.host_of(id)?;
-        (host != settings.host && !mutant!("every-host-is-seen")).then_some(host)
+    /// On which other host than the master's own this slave is, as far as one is known by a
+    /// name; `None`: on none.
+    pub(crate) fn elsewhere(&self, id: SlaveId, own_host: &str) -> Option<String> {
+        let certified = || {
+            let name = self.slaves.get(&id)?.hello.process.host_name.as_ref()?;
+            Some(name.as_str().to_owned())
+        };
+        let host = self.host_of(id).or_else(certified);
+        host.filter(|host| host != own_host)
+    }
+
+    /// The host whose agent says how this slave does; `None`: the master itself sees it.
+    fn seen_from(&self, id: SlaveId, settings: &Settings) -> Option<String> {
+        let host = self.elsewhere(id, &settings.host);
+        host.filter(|_| !mutant!("every-host-is-seen"))
+    }
+
+    /// How the agent of a host is heard, if it is heard now.
+    fn sight_of(&self, host: &str, settings: &Settings, now: Time) -> Option<Sight> {
+        let sight = self.sights.get(host).copied();
+        sight.filter(|sight| now.since(sight.heard) <= settings.answers)
     }
 
     /// Whether the host of a slave is heard: what the slave does not do meanwhile is its own
     /// fault.
     pub(crate) fn is_in_sight(&self, id: SlaveId, settings: &Settings, now: Time) -> bool {
-        match self.elsewhere(id, settings) {
-            None => true,
-            Some(host) => {
-                let sight = self.sights.get(&host);
-                sight.is_some_and(|sight| now.since(sight.heard) <= settings.answers)
-            }
-        }
+        let host = self.seen_from(id, settings);
+        host.is_none_or(|host| self.sight_of(&host, settings, now).is_some())
     }
 
     /// A slave did not do its part for `limit`, and its connection is open. If its host is
@@ -106,23 +119,24 @@ impl Fleet {
         settings: &Settings,
         now: Time,
     ) -> Silence {
-        let Some(host) = self.elsewhere(id, settings) else {
+        let Some(host) = self.seen_from(id, settings) else {
             return Silence::Hangs;
         };
-        let is_in_sight = self.is_in_sight(id, settings, now);
-        let sight = self.sights.get(&host);
+        let sight = self.sight_of(&host, settings, now);
         let Some(slave) = self.slaves.get_mut(&id) else {
             return Silence::Unseen;
         };
         let doubted = slave.doubted.take();
         let doubted = doubted.filter(|at| now.since(*at) <= limit.saturating_mul(2));
-        let since = match (sight, doubted) {
-            (Some(sight), Some(doubted)) if sight.since > doubted => return Silence::Unseen,
-            (Some(sight), Some(doubted)) if sight.heard > doubted => return Silence::Hangs,
-            (Some(_), doubted) if is_in_sight => doubted.unwrap_or(now),
-            (Some(_) | None, _) => return Silence::Unseen,
-        };
-        slave.doubted = Some(since);
-        Silence::Doubted
+        let doubted = doubted.unwrap_or(now);
+        match sight {
+            Some(sight) if sight.since > doubted => Silence::Unseen,
+            Some(sight) if sight.heard > doubted => Silence::Hangs,
+            Some(_) => {
+                slave.doubted = Some(doubted);
+                Silence::Doubted
+            }
+            None => Silence::Unseen,
+        }
     }
 }

@@ -136,7 +136,7 @@ impl Fleet {
         shard.on_its_way = 0;
         let to = shard.phase.next_owner();
         let mut ends = [Some(claim.owner), to].into_iter().flatten();
-        let crosses = ends.any(|end| self.is_on_another_host(end, own_host));
+        let crosses = ends.any(|end| self.elsewhere(end, own_host).is_some());
         let unacknowledged = match crosses {
             true => MAX_UNACKNOWLEDGED_BETWEEN_HOSTS,
             false => 0,
@@ -157,17 +157,6 @@ impl Fleet {
     fn most_on_its_way(&self, owner: SlaveId) -> u64 {
         let owner = self.slaves.get(&owner);
         owner.map_or(MAX_UNACKNOWLEDGED, |owner| owner.unacknowledged)
-    }
-
-    /// Whether what a slave says crosses the network: its host has a name, and another one
-    /// than the master's.
-    fn is_on_another_host(&self, id: SlaveId, own_host: &str) -> bool {
-        let named = || {
-            let name = self.slaves.get(&id)?.hello.process.host_name.as_ref()?;
-            Some(name.as_str().to_owned())
-        };
-        let host = self.host_of(id).or_else(named);
-        host.is_some_and(|host| host != own_host)
     }
 
     /// The version that was agreed on with the slave that a shard's copy is for.

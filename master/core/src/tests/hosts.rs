@@ -210,3 +210,29 @@ fn a_seal_that_is_not_answered_condemns_nobody_whose_host_is_cut_off() {
         assert_eq!(kills, expected, "cut off: {is_cut}");
     }
 }
+
+#[test]
+fn a_host_that_was_heard_once_and_is_cut_off_then_is_unseen() {
+    let mut rig = seen();
+    silent_for(&mut rig, 1, true);
+    rig.wait(SECOND);
+    agent(&mut rig, "east", AgentIs::Here);
+    // Doubted, heard a second later, and never again.
+    rig.wait(12 * SECOND);
+    assert_eq!(
+        orders(&rig.input(Input::Silent { slave: A })),
+        ["hang up a"]
+    );
+}
+
+#[test]
+fn nobody_is_killed_for_silence_at_a_host_that_a_certificate_names_and_that_has_no_agent() {
+    let mut rig = Rig::new(settings(1));
+    let mut away = hello(A, Role::Candidate);
+    away.process.host_name = "east".parse().ok();
+    rig.comes(away, Report::default());
+    assert_eq!(
+        orders(&rig.input(Input::Silent { slave: A })),
+        ["hang up a"]
+    );
+}
