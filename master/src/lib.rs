@@ -32,6 +32,7 @@ pub mod discord;
 pub mod doctor;
 pub mod doors;
 pub mod driver;
+mod ending;
 pub mod error;
 pub mod history;
 pub mod journal;

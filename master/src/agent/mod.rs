@@ -18,11 +18,11 @@ mod options;
 mod parent;
 mod processes;
 mod reaper;
-mod signals;
 #[cfg(test)]
 mod tests;
 mod turns;
 mod watching;
+mod way;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -37,7 +37,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use self::{
     door::Asked,
@@ -45,7 +45,7 @@ use self::{
     link::{Link, LinkError, addresses},
     parent::Parent,
     processes::{Event, Processes},
-    signals::Signals,
+    way::Way,
 };
 pub use self::{
     door::{Status, ask},
@@ -53,6 +53,7 @@ pub use self::{
 };
 use crate::{
     config::check_command,
+    ending::Ending,
     error::{EXIT_DONE, Error},
     process::{Common, Listeners, Outputs, we_are_on},
     runtime_dir::{Lock, agent_secret, make_dir},
@@ -89,7 +90,7 @@ pub struct Ready {
 /// # Errors
 /// It cannot start: the error says what to change.
 pub async fn run(options: Options, ready: impl FnOnce(&Ready)) -> Result<u8, Error> {
-    let mut signals = Signals::new()?;
+    let mut ending = Ending::new()?;
     let here =
         ProcessIdentity::current().map_err(|error| Error::system("read /proc/self", error))?;
     // A slave that dials by TLS is of the host that its certificate names: of this one.
@@ -175,7 +176,7 @@ pub async fn run(options: Options, ready: impl FnOnce(&Ready)) -> Result<u8, Err
     service::ready(&format!("agent of host {}", options.host));
     let alive = CancellationToken::new();
     let beats = AbortOnDropHandle::new(tokio::spawn(service::keep_alive(None, alive)));
-    let code = agent.run(&mut signals, on_exit, options.grace).await;
+    let code = agent.run(&mut ending, on_exit, options.grace).await;
     drop((reaping, beats, listening));
     Ok(code)
 }
@@ -202,14 +203,6 @@ struct Agent {
     heard: Instant,
 }
 
-/// The way to a master.
-enum Way {
-    /// Until the next dial.
-    Wait(Instant),
-    Dial(AbortOnDropHandle<Result<Link, LinkError>>),
-    Linked(Link),
-}
-
 /// What an agent waits for.
 enum Next {
     Order(Option<ToAgent>),
@@ -224,12 +217,12 @@ enum Next {
 }
 
 impl Agent {
-    async fn run(mut self, signals: &mut Signals, on_exit: OnExit, grace: Duration) -> u8 {
+    async fn run(mut self, ending: &mut Ending, on_exit: OnExit, grace: Duration) -> u8 {
         let mut over = None;
         while over.is_none() {
-            let next = self.next(signals, None).await;
+            let next = self.next(ending, None).await;
             if matches!(next, Next::End) {
-                over = Some(self.end(signals, on_exit, grace).await);
+                over = Some(self.end(ending, on_exit, grace).await);
             } else {
                 self.take(next);
                 let parent = self.parent.as_ref();
@@ -245,7 +238,7 @@ impl Agent {
     }
 
     /// It is asked to end. Gives its exit code.
-    async fn end(&mut self, signals: &mut Signals, on_exit: OnExit, grace: Duration) -> u8 {
+    async fn end(&mut self, ending: &mut Ending, on_exit: OnExit, grace: Duration) -> u8 {
         if let Some(parent) = &mut self.parent {
             parent.stops();
         }
@@ -254,20 +247,20 @@ impl Agent {
             OnExit::Stop => {
                 info!(?grace, "asked to end; the slaves are asked too");
                 service::stopping();
-                self.stop(signals, grace).await;
+                self.stop(ending, grace).await;
             }
         }
         self.parent.as_ref().map_or(EXIT_DONE, Parent::code)
     }
 
     /// Has what was launched end, and tells how it did.
-    async fn stop(&mut self, signals: &mut Signals, grace: Duration) {
+    async fn stop(&mut self, ending: &mut Ending, grace: Duration) {
         self.processes.stop();
         let (over, killed) = (Instant::now() + grace, Instant::now() + grace + KILLED);
         let mut was_killed = false;
         while !self.processes.all_ended() {
             let until = if was_killed { killed } else { over };
-            let next = self.next(signals, Some(until)).await;
+            let next = self.next(ending, Some(until)).await;
             if !matches!(next, Next::End) {
                 self.take(next);
                 continue;
@@ -283,7 +276,7 @@ impl Agent {
         // There may be no next agent to tell it: a pod that is gone does not come back.
         let until = Instant::now() + TOLD;
         while !self.processes.is_clear() {
-            let next = self.next(signals, Some(until)).await;
+            let next = self.next(ending, Some(until)).await;
             if matches!(next, Next::End) {
                 break;
             }
@@ -292,7 +285,7 @@ impl Agent {
     }
 
     /// What comes next; `until`: not later than this, [`Next::End`].
-    async fn next(&mut self, signals: &mut Signals, until: Option<Instant>) -> Next {
+    async fn next(&mut self, ending: &mut Ending, until: Option<Instant>) -> Next {
         let linked = matches!(self.link, Way::Linked(_));
         let parent = self.parent.as_ref();
         let due = parent.and_then(|parent| parent.deadline(linked, &self.processes));
@@ -326,7 +319,7 @@ impl Agent {
         };
         tokio::select! {
             biased;
-            () = signals.end() => Next::End,
+            () = ending.asked() => Next::End,
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => Next::End,
             Some(event) = happened.recv() => Next::Happened(event),
             Some(asked) = asked.recv() => Next::Asked(asked),
@@ -409,12 +402,7 @@ impl Agent {
                 self.processes.watching().unwatch(of.slave);
                 None
             }
-            ToAgent::Refused(refused) => {
-                error!(detail = refused.detail, "the master refuses this agent");
-                // Not at once again.
-                self.failures = self.failures.max(SEVERAL);
-                return self.next_master();
-            }
+            ToAgent::Refused(refused) => return self.refused(&refused),
             ToAgent::Welcome(_) | ToAgent::Accepted(_) => {
                 warn!("the master greets twice: link closed");
                 return self.redial();
@@ -422,16 +410,6 @@ impl Agent {
         };
         if let Some(answer) = answer {
             self.say(answer);
-        }
-    }
-
-    /// Says something, if a master listens. It hears everything that counts on the next link.
-    fn say(&mut self, message: FromAgent) {
-        if let Way::Linked(link) = &self.link
-            && !link.say(message)
-        {
-            warn!("the master does not read: link closed");
-            self.redial();
         }
     }
 
@@ -453,51 +431,4 @@ impl Agent {
         }
         status
     }
-
-    fn dial(&mut self) {
-        let address = self.masters[self.next % self.masters.len()].clone();
-        let (hello, report) = (self.hello.clone(), self.processes.report());
-        let (secret, tls_dir) = (self.secret.clone(), self.tls_dir.clone());
-        let limit = turns::answer(self.masters.len());
-        let dial =
-            async move { Link::dial(&address, tls_dir, hello, report, &secret, limit).await };
-        self.link = Way::Dial(AbortOnDropHandle::new(tokio::spawn(dial)));
-    }
-
-    fn linked(&mut self, link: Link) {
-        info!(term = %link.term, "a master accepted this agent");
-        self.hello.term = link.term;
-        self.heard = Instant::now();
-        self.failures = 0;
-        self.link = Way::Linked(link);
-        for message in self.processes.untold() {
-            self.say(message);
-        }
-    }
-
-    fn not_linked(&mut self, error: &LinkError) {
-        let master = format!("{:?}", self.masters[self.next % self.masters.len()]);
-        // Said once, and then as often as it costs nothing.
-        if self.failures.is_power_of_two() || self.failures == 0 {
-            warn!(master, failures = self.failures, "the master {error}");
-        }
-        self.next_master();
-    }
-
-    /// It is the next one's turn.
-    fn next_master(&mut self) {
-        self.next = (self.next + 1) % self.masters.len();
-        self.redial();
-    }
-
-    /// A master is dialled: at once, if not all of them had their turn, else after a pause that
-    /// grows with each round.
-    fn redial(&mut self) {
-        let pause = turns::pause(self.failures, self.masters.len());
-        self.failures = self.failures.saturating_add(1);
-        self.link = Way::Wait(Instant::now() + pause);
-    }
 }
-
-/// After a refusal the next dial waits as after so many failures.
-const SEVERAL: u32 = 5;

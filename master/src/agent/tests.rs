@@ -201,9 +201,9 @@ fn agent_of(dir: &Path, secret: &Secret, script: Option<&str>) -> AbortOnDropHan
         heard: Instant::now(),
     };
     AbortOnDropHandle::new(tokio::spawn(async move {
-        let mut signals = Signals::new().unwrap();
+        let mut ending = Ending::new().unwrap();
         let _listening = listening;
-        agent.run(&mut signals, on_exit, Duration::ZERO).await
+        agent.run(&mut ending, on_exit, Duration::ZERO).await
     }))
 }
 

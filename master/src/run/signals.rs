@@ -2,28 +2,31 @@
 
 use baton_core::event::DeployOrder;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::{Signal, SignalKind},
     sync::mpsc,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::{error::Error, notice::Notice, reload::Reloader, service};
+use crate::{
+    ending::{Ending, listen},
+    error::Error,
+    notice::Notice,
+    reload::Reloader,
+    service,
+};
 
 /// See the [module](self).
 pub(super) struct Signals {
-    term: Signal,
-    interrupt: Signal,
+    ending: Ending,
     user: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
     pub(super) fn new() -> Result<Self, Error> {
-        let listen = |kind| signal(kind).map_err(|error| Error::system("signals", error));
         Ok(Self {
-            term: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
+            ending: Ending::new()?,
             user: listen(SignalKind::user_defined1())?,
             hang_up: listen(SignalKind::hangup())?,
         })
@@ -31,10 +34,7 @@ impl Signals {
 
     /// Returns when the master is asked to leave.
     pub(super) async fn leave(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
+        self.ending.asked().await;
     }
 
     /// Tells the driver until `closing`.
@@ -48,8 +48,7 @@ impl Signals {
         loop {
             let notice = tokio::select! {
                 () = closing.cancelled() => return,
-                _ = self.term.recv() => Notice::Leave,
-                _ = self.interrupt.recv() => Notice::Leave,
+                () = self.ending.asked() => Notice::Leave,
                 _ = self.user.recv() => {
                     info!(slot = order.slot, "SIGUSR1: deploy");
                     Notice::Deploy { order: order.clone(), build: None, answer: None }

@@ -1,33 +1,40 @@
-//! The signals that mean something to an agent.
+//! The signals by which a process of the fleet is asked to end: `SIGTERM` and `SIGINT`.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::Error;
 
 /// See the [module](self).
-pub(super) struct Signals {
+pub(crate) struct Ending {
     term: Signal,
     interrupt: Signal,
 }
 
-impl Signals {
+impl Ending {
     /// Listens from now on.
     ///
     /// # Errors
     /// The operating system refused.
-    pub(super) fn new() -> Result<Self, Error> {
-        let listen = |kind| signal(kind).map_err(|error| Error::system("signals", error));
+    pub(crate) fn new() -> Result<Self, Error> {
         Ok(Self {
             term: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
         })
     }
 
-    /// It is asked to end.
-    pub(super) async fn end(&mut self) {
+    /// Returns when this process is asked to end.
+    pub(crate) async fn asked(&mut self) {
         tokio::select! {
             _ = self.term.recv() => {}
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// Listens to a signal from now on.
+///
+/// # Errors
+/// The operating system refused.
+pub(crate) fn listen(kind: SignalKind) -> Result<Signal, Error> {
+    signal(kind).map_err(|error| Error::system("signals", error))
 }
