@@ -1,18 +1,20 @@
 //! An agent with real processes, and a master that a test plays over a real socket.
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use baton_protocol::{
-    Connection, FleetId, LaunchId, SlaveId, Trust,
+    AgentId, Connection, FleetId, LaunchId, ProcessIdentity, SlaveId, Term, Trust, Version,
     message::{
         Ping, Role, Welcome,
         agent::{AgentAccepted, Ended, Launch, Launched, OfLaunch, OfSlave, Sight, Watch},
     },
 };
 use tokio::net::{UnixListener, UnixStream};
+use tokio_util::task::AbortOnDropHandle;
 
-use super::*;
+use super::{ledger::Ledger, link::addresses, *};
+use crate::process::{Common, Listeners};
 
 mod parent;
 
