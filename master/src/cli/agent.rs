@@ -10,6 +10,7 @@ use crate::{
     agent::{self, OnExit},
     config::{LogFormat, Options, from_here},
     error::Error,
+    process::kernel_name,
 };
 
 /// What a container's end leaves of 30 s.
@@ -125,8 +126,7 @@ pub(super) async fn run(arguments: AgentArguments) -> Result<u8, Error> {
 
 /// In a container that is one which no other container has.
 fn own_name() -> Result<String, Error> {
-    let uname = rustix::system::uname();
-    let name = uname.nodename().to_string_lossy().to_ascii_lowercase();
+    let name = kernel_name();
     host(&name).map_err(|_| {
         Error::Configuration(format!(
             "the kernel calls this host {name:?}, which cannot be its name here: give --host"

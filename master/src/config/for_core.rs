@@ -39,10 +39,7 @@ impl Config {
                 })
                 .collect(),
             work_slot: self.work_slot.clone(),
-            host: match &self.certificate {
-                Some(held) => held.host().as_str().to_owned(),
-                None => self.host_name(),
-            },
+            host: self.host_name(),
             shard_count,
             pinned: None,
             contact: limits.contact,

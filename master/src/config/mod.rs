@@ -44,7 +44,7 @@ use self::{
 use baton_core::event::{Beside, DeployOrder};
 use baton_protocol::{HostName, host_name::MAX_HOST_NAME};
 
-use crate::{certs::Held, error::Error};
+use crate::{certs::Held, error::Error, process::kernel_name};
 
 /// More standbys of one slot than this are refused.
 pub const MAX_STANDBYS: u32 = 16;
@@ -219,17 +219,17 @@ impl Config {
     /// This host's name among those of the fleet.
     #[must_use]
     pub fn host_name(&self) -> String {
-        let kernel = rustix::system::uname();
         let own = || {
-            let name = kernel.nodename().to_string_lossy().to_ascii_lowercase();
             let good =
                 |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-            name.chars()
-                .filter(|c| good(*c))
-                .take(MAX_HOST_NAME)
-                .collect()
+            let name = kernel_name();
+            let good = name.chars().filter(|c| good(*c));
+            good.take(MAX_HOST_NAME).collect()
         };
-        self.host.clone().unwrap_or_else(own)
+        // If both say it, they say the same.
+        let certified = self.certificate.as_ref();
+        let certified = || certified.map(|held| held.host().as_str().to_owned());
+        self.host.clone().or_else(certified).unwrap_or_else(own)
     }
 
     /// What a deploy is where nobody says it: the first slot, its own command.

@@ -465,3 +465,13 @@ fn a_slot_begins_with_the_shards_that_it_names_counts_or_leaves_to_no_other() {
     let shards = slots.map(|slot| slot.shards.unwrap().to_string());
     assert!(shards.eq(["6,8,10", "2,4-5", "3,7,11,15", "0-1,9", "12-14", ""]));
 }
+
+#[test]
+fn a_master_that_nobody_names_is_called_as_its_certificate_says() {
+    let dir = crate::certs::testing::Issuer::new().folder("baton://f/master/home");
+    let tls = format!("tls_dir = {:?}\n", dir.path());
+    let named = |text: &str| Config::check(parse(text), None).map(|config| config.host_name());
+    assert_eq!(named(&tls).unwrap(), "home");
+    assert_eq!(named("host = \"east\"").unwrap(), "east");
+    assert!(named(&format!("{tls}host = \"east\"\n")).is_err());
+}

@@ -22,6 +22,14 @@ pub fn own_host() -> Option<HostName> {
     HOST.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
+/// What the kernel calls this host, in small letters. That need not be a name that a host of
+/// a fleet can have.
+#[must_use]
+pub fn kernel_name() -> String {
+    let kernel = rustix::system::uname();
+    kernel.nodename().to_string_lossy().to_ascii_lowercase()
+}
+
 /// This process.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ mod watch;
 #[cfg(test)]
 pub(crate) use self::hidden::tests::hide;
 pub use self::{
-    here::{own_host, we_are_on},
+    here::{kernel_name, own_host, we_are_on},
     launch::{Child, Common, Plan, group_of, is_of_launch, variable},
     launcher::Launcher,
     named::{Dialled, may_be},

@@ -57,8 +57,12 @@ impl Linked {
 /// Until the agent has written down what it knows.
 async fn written(dir: &Path, is: impl Fn(&str) -> bool) {
     let file = dir.join("agent.json");
+    until(|| std::fs::read_to_string(&file).is_ok_and(|text| is(&text))).await;
+}
+
+async fn until(is: impl Fn() -> bool) {
     let wait = async {
-        while !std::fs::read_to_string(&file).is_ok_and(|text| is(&text)) {
+        while !is() {
             tokio::task::yield_now().await;
         }
     };
@@ -77,6 +81,7 @@ async fn it_ends_with_its_slave_and_the_next_one_takes_its_place_instead_of_begi
     let running = agent_of(dir.path(), &master.secret, Some(&script));
     let mut link = master.accepts().await;
     link.meets(5).await;
+    until(|| came(dir.path()).len() == 1).await;
     link.says(ToAgent::Kill(OfSlave { slave: SlaveId(5) }))
         .await;
     assert_eq!(link.notes_in_the_end().await.signal, Some(9));
@@ -146,6 +151,7 @@ async fn an_agent_that_comes_after_one_that_was_killed_alone_is_the_parent_of_it
         text.contains(&pid) && text.contains("came")
     })
     .await;
+    until(|| came(dir.path()).len() == 1).await;
     drop((running, link));
     let running = agent_of(dir.path(), &master.secret, Some(&script));
     let mut link = master.accepts().await;
