@@ -1,0 +1,1 @@
+//! The calls to Helix that chat bots need.

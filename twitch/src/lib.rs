@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+#[macro_use]
+#[path = "../../scripts/mutant.rs"]
+mod mutants;
+
+pub mod channels;
+mod event;
+pub mod eventsub;
+pub mod helix;
+pub mod irc;
+mod name;
+pub mod outbox;
+mod scale;
+mod seen;
+
+pub use self::{
+    event::Event,
+    name::{BadLogin, Login, UserId},
+    seen::{Key, Seen},
+};

@@ -1,0 +1,1 @@
+//! How many units the channels need.
