@@ -59,5 +59,6 @@ mod sockets;
 mod store;
 mod supervise;
 pub mod test_hooks;
+mod twitch;
 mod vital;
 mod whole_file;

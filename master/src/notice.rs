@@ -14,6 +14,7 @@ use baton_protocol::{
         agent::{AgentHello, AgentReport, FromAgent},
     },
 };
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -159,6 +160,13 @@ pub enum Notice {
     LateSealsAgain {
         /// Whom to answer.
         answer: Answer<()>,
+    },
+    /// An operator asks the once-per-bot work something.
+    Ask {
+        /// What; the master does not read it.
+        body: Bytes,
+        /// Whom to answer: what the work says.
+        answer: Answer<Bytes>,
     },
     /// The operator has shards without a session try now.
     Identify {

@@ -25,9 +25,22 @@ pub struct SessionParameters {
     pub compression: String,
     /// Guilds with more members come without their offline members; 50 to 250.
     pub large_threshold: u16,
+    /// The service, where that is another one than Discord: nothing of the above says
+    /// anything then. Empty: Discord.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub service: String,
 }
 
 impl SessionParameters {
+    /// What a slave of another service than Discord asks for.
+    #[must_use]
+    pub fn of_service(name: &str) -> Self {
+        Self {
+            service: name.to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// The first field in which a session made with `self` could not be resumed
     /// by a process that asks for `other`: its name, ours, theirs.
     ///
@@ -44,7 +57,9 @@ impl SessionParameters {
                 slave: slave.to_string(),
             })
         };
-        if self.intents != other.intents {
+        if self.service != other.service {
+            differs("service", &self.service, &other.service)
+        } else if self.intents != other.intents {
             differs("intents", &self.intents, &other.intents)
         } else if !counts_agree {
             differs("shard_count", &self.shard_count, &other.shard_count)
@@ -252,6 +267,7 @@ mod tests {
             encoding: "json".to_owned(),
             compression: "zstd-stream".to_owned(),
             large_threshold: 50,
+            service: String::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -44,6 +45,10 @@ pub struct Ticket {
     /// What the bot gives along for its shard's next owner: text that nobody else reads. At
     /// most [`MAX_LUGGAGE`](Self::MAX_LUGGAGE). It may be a secret.
     pub luggage: String,
+    /// Which events were handed out lately, for a next owner that receives them too: eight
+    /// bytes for each. Empty where the service replays, and so brings none twice. At most
+    /// [`MAX_SEEN`](Self::MAX_SEEN) bytes. Only a ticket of a seal has it.
+    pub seen: Bytes,
 }
 
 /// A ticket as it travels and as it is kept: what is of the session and what is of the
@@ -70,6 +75,8 @@ struct Flat {
     given_back: SequenceRanges,
     #[serde(skip_serializing_if = "String::is_empty")]
     luggage: String,
+    #[serde(skip_serializing_if = "Bytes::is_empty")]
+    seen: Bytes,
 }
 
 impl From<Flat> for Ticket {
@@ -94,6 +101,7 @@ impl From<Flat> for Ticket {
             may_repeat: flat.may_repeat,
             given_back: flat.given_back,
             luggage: flat.luggage,
+            seen: flat.seen,
         }
     }
 }
@@ -118,6 +126,7 @@ impl From<Ticket> for Flat {
             may_repeat: ticket.may_repeat,
             given_back: ticket.given_back,
             luggage: ticket.luggage,
+            seen: ticket.seen,
         }
     }
 }
@@ -130,6 +139,10 @@ impl Ticket {
     /// A ticket with more bytes of luggage is refused: the tickets of 256 shards go into one
     /// message.
     pub const MAX_LUGGAGE: usize = 4096;
+
+    /// A ticket with more bytes of [`seen`](Self::seen) is refused: 65,536 events, which
+    /// is a minute of a thousand a second.
+    pub const MAX_SEEN: usize = 512 * 1024;
 
     /// Whether there is a session to go on with.
     #[must_use]
@@ -179,6 +192,7 @@ impl fmt::Debug for Ticket {
             .field("may_repeat", &format_args!("{}", self.may_repeat))
             .field("given_back", &format_args!("{}", self.given_back))
             .field("luggage", &self.luggage.len())
+            .field("seen", &self.seen.len())
             .finish()
     }
 }

@@ -10,6 +10,7 @@
 //!   use after a crash.
 //! - `store::Guilds`: what stays where it is when a shard moves.
 //! - [`Work`]: what one process of the fleet does.
+//! - [`unit`]: units of another service than Discord.
 //! - [`log`](mod@log): logging that never waits for a reader.
 
 #[macro_use]
@@ -35,6 +36,7 @@ mod state;
 pub mod store;
 mod telemetry;
 mod unique;
+pub mod unit;
 
 #[cfg(feature = "legacy")]
 pub use self::config::Legacy;

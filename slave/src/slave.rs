@@ -16,12 +16,13 @@ use crate::agent::legacy::LegacyAgent;
 use crate::store::Guilds;
 use crate::{
     agent::{Agent, Requests, Status},
-    bot::{Bot, State, Work},
+    bot::{Ack, Bot, Event, ShardHandle, State, Work},
     config::SlaveConfig,
     error::Error,
     log, output,
     shard::{Context, OfClients, OfSink},
     state::stays::Stays,
+    unit::{Office, Service},
 };
 
 /// A slave about to run. See [`Slave::builder`].
@@ -39,6 +40,8 @@ pub struct Builder {
     work: Option<Arc<dyn Work>>,
     clients: Option<Box<OfClients>>,
     sink: Option<Box<OfSink>>,
+    service: Option<Arc<dyn Service>>,
+    office: Option<Office>,
     config: Option<SlaveConfig>,
     stop: Option<CancellationToken>,
     requests: (mpsc::Sender<oneshot::Sender<Status>>, Requests),
@@ -72,11 +75,33 @@ impl Slave {
             work: None,
             clients: None,
             sink: None,
+            service: None,
+            office: None,
             config: None,
             stop: None,
             requests: mpsc::channel(16),
         }
     }
+}
+
+impl Slave {
+    /// A slave that serves another service than Discord; what is no unit's goes by the
+    /// office.
+    #[must_use]
+    pub fn serving(service: impl Service) -> (Builder, Office) {
+        let mut builder = Self::builder(Nothing);
+        let office = Office::default();
+        builder.service = Some(Arc::new(service));
+        builder.office = Some(office.clone());
+        (builder, office)
+    }
+}
+
+/// The bot of a process that serves no shard of Discord.
+struct Nothing;
+
+impl Bot for Nothing {
+    fn handle(&self, _: Event, _: Ack, _: &ShardHandle) {}
 }
 
 impl Builder {
@@ -170,6 +195,8 @@ impl Builder {
         let mut context = Context::new(config, self.bot, self.state, stays, self.work)?;
         context.clients = self.clients;
         context.sink = self.sink;
+        context.service = self.service;
+        context.office = self.office;
         let context = Arc::new(context);
         #[cfg(feature = "legacy")]
         if let Some(legacy) = context.config.legacy {

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     name::{Login, UserId},
     seen::Key,
 };
 
 /// Something that happened, as Twitch wrote it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Of EventSub: the type of the subscription, `channel.chat.message` say. Of IRC: the
     /// command, `PRIVMSG` say.

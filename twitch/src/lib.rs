@@ -4,6 +4,7 @@
 #[path = "../../scripts/mutant.rs"]
 mod mutants;
 
+mod bot;
 pub mod channels;
 mod event;
 pub mod eventsub;
@@ -13,9 +14,12 @@ mod name;
 pub mod outbox;
 mod scale;
 mod seen;
+mod unit;
 
 pub use self::{
+    bot::{Ack, Bot, Delivery},
     event::Event,
     name::{BadLogin, Login, UserId},
     seen::{Key, Seen},
+    unit::{Channels, Cut, Item, Limits, Link, Opened, Order, Transport, Units},
 };

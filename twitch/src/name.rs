@@ -89,7 +89,14 @@ mod tests {
     #[test]
     fn a_login_is_read_as_people_write_it_and_kept_as_twitch_does() {
         assert_eq!("#Some_Body1".parse(), Ok(Login("some_body1".into())));
-        for bad in ["", "#", "a b", "é", "abcdefghijklmnopqrstuvwxyz", "a\r\nQUIT"] {
+        for bad in [
+            "",
+            "#",
+            "a b",
+            "é",
+            "abcdefghijklmnopqrstuvwxyz",
+            "a\r\nQUIT",
+        ] {
             assert!(bad.parse::<Login>().is_err(), "{bad:?}");
         }
     }

@@ -285,6 +285,7 @@ impl Core {
         self.deploys
             .link_lost(id, self.settings.no_progress, &mut self.out);
         self.permits.asks_anew(id);
+        self.named.asks_anew(id);
         self.out.touch(slot);
         if mutant!("left-is-dead") {
             self.died(id, Evidence::Process);

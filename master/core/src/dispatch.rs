@@ -41,7 +41,10 @@ impl Core {
             ToMaster::Shutdown => self.succession().leaves_by_itself(slave),
             ToMaster::SoftStartComplete => self.fleet.built(slave),
             ToMaster::IdentifyRequest(request) => self.ownership().identify_asked(slave, request),
-            ToMaster::Progress(progress) => self.ownership().progress(slave, &progress),
+            ToMaster::Progress(progress) => {
+                self.handover().prepares(slave, &progress);
+                self.ownership().progress(slave, &progress);
+            }
             ToMaster::Checkpoint(checkpoint) => {
                 self.fleet.checkpoint(slave, checkpoint, &mut self.out)
             }
@@ -69,6 +72,11 @@ impl Core {
             }
             ToMaster::StopWork(answer) => self.work.stopped(slave, answer, &mut self.out),
             ToMaster::StartWork(answer) => self.work.started(slave, &answer, &mut self.out),
+            ToMaster::PermitsWanted(wanted) => {
+                let (fleet, settings, out) = (&self.fleet, &self.settings, &mut self.out);
+                self.named.wanted(slave, wanted, fleet, settings, out);
+            }
+            ToMaster::Post(post) => self.letters().posted(slave, post),
             ToMaster::Failed(failed) => self.failed(slave, &failed),
             ToMaster::Pong(pong) => self.pong(slave, pong),
         }
@@ -175,6 +183,7 @@ impl Core {
                 self.permits
                     .due(permit, &self.fleet, &self.settings, &mut self.out)
             }
+            Timer::Named => self.named.lease(&self.fleet, &self.settings, &mut self.out),
             Timer::Probe => self
                 .permits
                 .probe_due(&self.fleet, &self.settings, &mut self.out),
@@ -287,6 +296,8 @@ fn shard_in(message: &ToMaster) -> Option<ShardId> {
         | ToMaster::SoftStartComplete
         | ToMaster::Checkpoint(_)
         | ToMaster::Leave
+        | ToMaster::PermitsWanted(_)
+        | ToMaster::Post(_)
         | ToMaster::StopWork(_)
         | ToMaster::StartWork(_)
         | ToMaster::Pong(_) => return None,

@@ -90,9 +90,13 @@ impl Learnt {
     /// How many events the service replays, as far as that is known.
     pub(crate) fn replays(&self, settings: &Settings) -> Replays {
         let refused = self.refused.unwrap_or(u64::MAX);
+        let at_most = match settings.overlaps() {
+            true => 0,
+            false => u64::from(settings.replay_buffer).min(refused),
+        };
         Replays {
             service: settings.service,
-            at_most: u64::from(settings.replay_buffer).min(refused),
+            at_most,
         }
     }
 

@@ -36,7 +36,8 @@
 //!                      │    rollback   or not: aborted, rolled back, forced
 //!                      │    pause      the operator holds it, ends it; report: what is told of it
 //!                      ├─ work      the once-per-bot work follows
-//!                      ├─ permits/  IDENTIFYs in legal pace: window, budget;
+//!                      ├─ post      letters between the work, units and operators
+//!                      ├─ permits/  IDENTIFYs in legal pace: window, budget; named: by name;
 //!                      │               refusals: which fail, probe: one shard tries for all,
 //!                      │               breaker: whose sessions do not last, held: what that means
 //!                      ├─ learnt    what the service was found to refuse
@@ -92,6 +93,7 @@ mod members;
 mod moves;
 mod out;
 mod permits;
+mod post;
 mod saves;
 pub mod service;
 pub mod settings;
@@ -111,7 +113,8 @@ use self::{
     learnt::Learnt,
     master_stage::MasterStage,
     out::Out,
-    permits::Permits,
+    permits::{NamedPermits, Permits},
+    post::Letters,
     shard::{Handover, Ownership},
     timers::Timer,
     work::WorkUnit,
@@ -136,6 +139,7 @@ pub struct Core {
     fleet: Fleet,
     deploys: Deploys,
     permits: Permits,
+    named: NamedPermits,
     work: WorkUnit,
     learnt: Learnt,
     // What they want done.
@@ -159,6 +163,7 @@ impl Core {
             out: Out::new(now),
             deploys: Deploys::recovered(last, given_up),
             permits,
+            named: NamedPermits::new(now),
             work: WorkUnit::new(work, journal, floor, settings.home(&fleet)),
             stage: MasterStage::Adopting,
             learnt,
@@ -228,6 +233,7 @@ impl Core {
             Input::LateSealsAgain { request } => {
                 self.learnt.try_late_again(request, &mut self.out);
             }
+            Input::Ask { request, body } => self.letters().ask(request, body),
             Input::Identify { request } => {
                 self.permits
                     .release(request, &self.fleet, &self.settings, &mut self.out);
@@ -300,6 +306,15 @@ impl Core {
             deploys: &mut self.deploys,
             learnt: &mut self.learnt,
             settings: &self.settings,
+            out: &mut self.out,
+        }
+    }
+
+    /// The way of letters.
+    const fn letters(&mut self) -> Letters<'_> {
+        Letters {
+            fleet: &self.fleet,
+            work: &self.work,
             out: &mut self.out,
         }
     }

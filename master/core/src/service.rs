@@ -11,6 +11,16 @@ use baton_protocol::{Parameters, Session, ShardId, message::Failed};
 
 /// The service of a fleet. Its answers never change: the same question has the same one.
 pub trait Service: fmt::Debug + Send + Sync {
+    /// In which order the owners of a unit follow each other.
+    fn order(&self) -> Order {
+        Order::Resume
+    }
+
+    /// Why a slave that asks for `asked` is none of this service, for a person; `None`: it is.
+    fn refuses(&self, _asked: &Parameters) -> Option<String> {
+        None
+    }
+
     // ---- sessions ------------------------------------------------------------
 
     /// Why a slave that asks for `asked` cannot go on with sessions that were made with
@@ -54,6 +64,20 @@ pub trait Service: fmt::Debug + Send + Sync {
     /// Whether it was the service that refused a RESUME beside an open connection, by what
     /// its slave says: a connection that broke says nothing of its rules.
     fn refuses_late(&self, why: &str) -> bool;
+}
+
+/// In which order the owners of a unit follow each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The service replays to the next owner what came since the one before sealed: that one
+    /// stops first. After a death the next owner resumes from the last checkpoint.
+    #[default]
+    Resume,
+    /// The service replays nothing, and two may receive at once: the next owner prepares
+    /// (connects, and keeps what comes), the one before seals and says what it handed out, and
+    /// the next one goes on with the rest. After a death the unit starts anew, and is deaf
+    /// until then.
+    Overlap,
 }
 
 /// What a service says of a session; `None`: it is not known.

@@ -8,7 +8,8 @@ use baton_protocol::Parameters;
 use crate::{
     Members,
     fleet::{Fleet, SlotId},
-    service::{Service, Unknown},
+    permits::VALID,
+    service::{Order, Service, Unknown},
 };
 
 /// Limits and choices of the core.
@@ -16,6 +17,8 @@ use crate::{
 pub struct Settings {
     /// What is to be known of the service.
     pub service: &'static dyn Service,
+    /// Permits that have names, leased to slaves: the first whose prefix fits counts.
+    pub named: Vec<NamedLimit>,
     /// The places of the fleet. The default fleet has one, `main`, with every
     /// shard.
     pub slots: Vec<SlotSettings>,
@@ -122,6 +125,24 @@ pub struct Settings {
     pub shard_in_hand: Duration,
 }
 
+/// What bounds permits that have names: of each whose name begins like this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedLimit {
+    /// How the names begin.
+    pub prefix: String,
+    /// So many are leased in one window.
+    pub count: u32,
+    /// The window in which the service counts.
+    pub window: Duration,
+}
+
+impl NamedLimit {
+    /// The window here, in which no more are leased than the service allows in its own.
+    pub(crate) fn span(&self) -> Duration {
+        self.window.saturating_add(VALID)
+    }
+}
+
 /// One place of the fleet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlotSettings {
@@ -151,6 +172,17 @@ impl Settings {
             permits_at_once: before.permits_at_once,
             ..next
         };
+    }
+
+    /// Whether the next owner of a unit prepares before the one before seals.
+    pub(crate) fn overlaps(&self) -> bool {
+        self.service.order() == Order::Overlap
+    }
+
+    /// What bounds the permits of this name.
+    pub(crate) fn named(&self, name: &str) -> Option<&NamedLimit> {
+        let fits = |limit: &&NamedLimit| name.starts_with(&limit.prefix);
+        self.named.iter().find(fits)
     }
 
     /// The slot whose slave is to do the once-per-bot work.
@@ -185,6 +217,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             service: &Unknown,
+            named: Vec::new(),
             slots: vec![SlotSettings {
                 name: "main".to_owned(),
                 shards: None,

@@ -47,6 +47,8 @@ pub(crate) enum Timer {
     Settle(ShardId),
     /// The next shard tries to IDENTIFY for all.
     Probe,
+    /// The next window of permits that have names.
+    Named,
     /// The next window of a permit.
     Permit(Permit),
 }

@@ -24,6 +24,7 @@
 //! | `GET /`, `GET /page/*` | the page for operators |
 //! | `GET /healthz` | 200 while the driver answers |
 //! | `POST /v1/retry-late-seal` | forgets that Discord refused a late seal: 202 `{}`, or 409 `{"error": "..."}` |
+//! | `POST /v1/work` | asks the once-per-bot work: the body as it is; 200 with what it answers, or 409 `{"error": "..."}` |
 //! | `POST /v1/identify` | shards without a session try now, the reserve may be spent: 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/step-down` | `{"force": false}`: another master leads: 202 with its `standbys`, or 409 `{"error": "..."}` |
 //! | `GET /readyz` | 200 once the adopt grace is over, every shard gets its events, and the store answers; else 503 and why |
@@ -158,6 +159,7 @@ impl Admin {
             .route("/metrics", get(metrics::metrics))
             .route("/healthz", get(status::health))
             .route("/v1/identify", post(orders::identify))
+            .route("/v1/work", post(orders::ask_work))
             .route("/v1/retry-late-seal", post(orders::retry_late_seal))
             .route("/v1/step-down", post(orders::step_down))
             .route("/readyz", get(status::ready))

@@ -7,7 +7,7 @@ use axum::{
     Json,
     body::Bytes,
     extract::{State, rejection::JsonRejection},
-    http::StatusCode,
+    http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use baton_core::event::{Beside, DeployOrder, Pause};
@@ -384,6 +384,17 @@ pub(super) async fn retry_late_seal(State(admin): State<Arc<Admin>>) -> Result<R
 
 pub(super) async fn identify(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
     admin.want(|answer| Notice::Identify { answer }).await
+}
+
+/// The body is the work's, and so is the answer.
+pub(super) async fn ask_work(
+    State(admin): State<Arc<Admin>>,
+    body: Bytes,
+) -> Result<Response, Failure> {
+    let (answer, said) = oneshot::channel();
+    let said = admin.ask(Notice::Ask { body, answer }, said).await?;
+    let said = said.map_err(|reason| Failure(StatusCode::CONFLICT, reason))?;
+    Ok(([(CONTENT_TYPE, "application/json")], said).into_response())
 }
 
 /// Body of `POST /v1/step-down`, which may be left out.

@@ -92,6 +92,7 @@ impl Config {
         let Self {
             name,
             host,
+            platform,
             runtime_dir,
             data_dir,
             store,
@@ -122,6 +123,7 @@ impl Config {
         compare("tls_dir", tls_dir, &next.tls_dir, Effect::Now);
         let start = Effect::Restart;
         compare("name", name, &next.name, start);
+        compare("platform", platform, &next.platform, start);
         compare("host", host, &next.host, start);
         compare("runtime_dir", runtime_dir, &next.runtime_dir, start);
         compare("data_dir", data_dir, &next.data_dir, start);

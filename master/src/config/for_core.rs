@@ -5,8 +5,8 @@ use std::{iter::repeat, time::Duration};
 use baton_core::settings::{Settings, SlotSettings};
 use baton_protocol::message::Hello;
 
-use super::{Config, Slot, shards::arrange, signs};
-use crate::{discord, error::Error};
+use super::{Config, Platform, Slot, shards::arrange, signs};
+use crate::{discord, error::Error, twitch};
 
 /// The servers of a store need 4 to 8 s to choose another leader among them.
 const STORE_CHOOSES: Duration = Duration::from_secs(10);
@@ -28,7 +28,14 @@ impl Config {
         let shards = shards.into_iter().map(Some).chain(repeat(None));
         let slots = self.slots.iter().zip(shards);
         Settings {
-            service: &discord::Discord,
+            service: match self.platform {
+                Platform::Discord => &discord::Discord,
+                Platform::Twitch => &twitch::Twitch,
+            },
+            named: match self.platform {
+                Platform::Discord => Vec::new(),
+                Platform::Twitch => twitch::named(limits),
+            },
             slots: slots
                 .map(|(slot, shards)| SlotSettings {
                     name: slot.name.clone(),
@@ -50,9 +57,17 @@ impl Config {
             no_progress: limits.no_progress,
             copy: limits.copy,
             soak: limits.soak,
-            replay_buffer: limits.replay_buffer,
+            replay_buffer: match self.platform {
+                Platform::Discord => limits.replay_buffer,
+                // Nothing is replayed, so no replay bounds anything.
+                Platform::Twitch => u32::MAX,
+            },
             behind_gate: limits.behind_gate,
-            silent: limits.silent,
+            silent: match self.platform {
+                Platform::Discord => limits.silent,
+                // A unit sees for itself that its connection is dead, and nobody resumes it.
+                Platform::Twitch => Duration::ZERO,
+            },
             error_gate: limits.error_gate,
             error_gate_events: limits.error_gate_events,
             answers: self.answers(),

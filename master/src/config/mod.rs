@@ -30,7 +30,7 @@ pub use self::{
     changes::{Change, Effect},
     command::{build_of, check_command, from_here, named, shown, whole_path, without_env},
     file::{Mistake, in_order},
-    options::{LimitValue, Limits, LogFormat, Options, ResolvedLimits, SlotOptions},
+    options::{LimitValue, Limits, LogFormat, Options, Platform, ResolvedLimits, SlotOptions},
     origin::Origin,
     parts::{DEFAULT_API_URL, DEFAULT_LISTEN, MAX_SHARDS, Slot, TOKEN_VARIABLE, Token},
     shards::Shards,
@@ -62,6 +62,8 @@ fn is_name(name: &str) -> bool {
 pub struct Config {
     /// What the fleet is called; `None`: like its host.
     pub name: Option<String>,
+    /// What it is connected to.
+    pub platform: Platform,
     /// This host's name among those of the fleet; `None`: as it calls itself.
     pub host: Option<String>,
     /// Directory of sockets and the secret.
@@ -202,6 +204,7 @@ fn over(given: Options, file: Options) -> Options {
         admin_read_token_file,
         standbys,
         work_slot,
+        platform,
         late_seal,
         fail_on_error,
         legacy,
@@ -354,6 +357,19 @@ impl Config {
                  a letter or digit first"
             ));
         }
+        if options.platform == Some(Platform::Twitch) && options.shard_count.is_none() {
+            found.add(
+                "platform",
+                "shard_count: Twitch is not asked how many units there are; set shard_count"
+                    .to_owned(),
+            );
+        }
+        if options.platform == Some(Platform::Twitch) && options.legacy == Some(true) {
+            found.add(
+                "platform",
+                "legacy: slaves of 2018 are Discord's; leave platform out, or legacy".to_owned(),
+            );
+        }
         let api_url = found.or("api_url", api_url(options.api_url));
         ruin::limits(&limits, api_url.as_deref(), &mut found);
         let token = found.or("token_file", token(options.token_file.as_deref()));
@@ -406,6 +422,7 @@ impl Config {
         match (listen, api_url, token) {
             (Some(listen), Some(api_url), Some(token)) if found.mistakes.is_empty() => Ok(Self {
                 name: options.name,
+                platform: options.platform.unwrap_or_default(),
                 host: options.host,
                 data_dir: options.data_dir.unwrap_or_else(|| runtime_dir.clone()),
                 store,

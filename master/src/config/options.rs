@@ -17,6 +17,9 @@ pub struct Options {
     /// told from another [default: the name of the host]
     #[arg(long, env = "BATON_NAME", value_name = "NAME")]
     pub name: Option<String>,
+    /// What the fleet is connected to; one master serves one platform [default: discord]
+    #[arg(long, env = "BATON_PLATFORM", value_name = "PLATFORM")]
+    pub platform: Option<Platform>,
     /// Name of this host among those of the fleet [default: the name of the host]
     #[arg(long, env = "BATON_HOST", value_name = "NAME")]
     pub host: Option<String>,
@@ -131,6 +134,17 @@ impl Options {
         let named = self.runtime_dir.clone();
         named.unwrap_or_else(crate::runtime_dir::default_path)
     }
+}
+
+/// What a fleet is connected to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Platform {
+    /// Discord's gateway.
+    #[default]
+    Discord,
+    /// Twitch: EventSub conduits and IRC.
+    Twitch,
 }
 
 /// How log lines look.
@@ -319,6 +333,12 @@ limits! {
     identify_storm: u32 = 25, "BATON_LIMITS_IDENTIFY_STORM", "When this percentage of the shards (4 at least) lose their sessions within a minute, one shard tries for the whole fleet until its session lasts; 0: never [default: 25]";
     /// Percent of a day's IDENTIFYs that are kept back after a storm or a loop.
     identify_storm_reserve: u32 = 50, "BATON_LIMITS_IDENTIFY_STORM_RESERVE", "After sessions ended again and again, this percentage of a day's IDENTIFYs is kept back for five hours, but for one shard at a time; 0: none [default: 50]";
+    /// JOINs of a Twitch account in 10 s.
+    twitch_joins: u32 = 20, "BATON_LIMITS_TWITCH_JOINS", "JOINs of one account of Twitch in 10 s: 20, or 2000 for a verified bot [default: 20]";
+    /// Logins of a Twitch account in 10 s.
+    twitch_logins: u32 = 20, "BATON_LIMITS_TWITCH_LOGINS", "Logins of one account of Twitch in 10 s: 20, or 200 for a verified bot [default: 20]";
+    /// Points of Helix in a minute.
+    twitch_helix: u32 = 700, "BATON_LIMITS_TWITCH_HELIX", "Points of Twitch's Helix that the fleet spends in a minute; Twitch gives an application 800 [default: 700]";
     /// Shards that move at once.
     width: u32 = 16, "BATON_LIMITS_WIDTH", "Shards that move at once, at most: busy ones are fewer [default: 16]";
 }

@@ -10,6 +10,8 @@ use baton_protocol::{
     message::Failed,
 };
 
+use crate::twitch::is_of_another_service;
+
 /// Discord's window is 5 s, from one IDENTIFY that arrives to the next. A quarter of a
 /// second more is for what the way of one may take less than that of the one before.
 pub const WINDOW: Duration = Duration::from_millis(5250);
@@ -22,6 +24,10 @@ const TOKEN: u16 = 4004;
 pub struct Discord;
 
 impl Service for Discord {
+    fn refuses(&self, asked: &Parameters) -> Option<String> {
+        is_of_another_service(&SessionParameters::open(asked))
+    }
+
     fn difference(&self, pinned: &Parameters, asked: &Parameters) -> Option<String> {
         let (pinned, asked) = (
             SessionParameters::open(pinned),

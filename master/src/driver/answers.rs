@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use baton_core::event::{News, Planned, RequestId};
 use baton_protocol::{DeployId, SlaveId};
+use bytes::Bytes;
 
 use crate::{news::Brought, notice::Answer};
 
@@ -30,6 +31,7 @@ enum Asked {
     },
     Fence(Answer<SlaveId>),
     Arrange(Answer<Vec<Planned>>),
+    Question(Answer<Bytes>),
 }
 
 impl Answers {
@@ -57,6 +59,16 @@ impl Answers {
     /// Where shards are to be is asked for.
     pub(super) fn arrange(&mut self, answer: Answer<Vec<Planned>>) -> RequestId {
         self.ask(Asked::Arrange(answer))
+    }
+
+    /// The once-per-bot work is asked something. It may never answer, and its asker waits
+    /// for some seconds only.
+    pub(super) fn question(&mut self, answer: Answer<Bytes>) -> RequestId {
+        self.asked.retain(|_, asked| match asked {
+            Asked::Question(answer) => !answer.is_closed(),
+            Asked::Deploy { .. } | Asked::Fence(_) | Asked::Arrange(_) => true,
+        });
+        self.ask(Asked::Question(answer))
     }
 
     fn ask(&mut self, asked: Asked) -> RequestId {
@@ -100,7 +112,7 @@ impl Answers {
         };
         match self.asked.get(request)? {
             Asked::Deploy { brought, .. } => Some(brought.clone()),
-            Asked::Fence(_) | Asked::Arrange(_) => None,
+            Asked::Fence(_) | Asked::Arrange(_) | Asked::Question(_) => None,
         }
     }
 
@@ -136,6 +148,15 @@ impl Answers {
                 debug_assert!(false, "no order was asked for as {request:?}: {asked:?}");
             }
         }
+        if let News::Answered { request, body } = news {
+            // Else its asker waits no more, or the answer is one of a question of the master
+            // before.
+            if let Some(Asked::Question(_)) = self.asked.get(request)
+                && let Some(Asked::Question(answer)) = self.asked.remove(request)
+            {
+                let _ = answer.send(Ok(body.clone()));
+            }
+        }
         if let News::Fenced { request, slave } = news {
             let asked = self.asked.remove(request);
             if let Some(Asked::Fence(answer)) = asked {
@@ -159,6 +180,7 @@ impl Answers {
             }) => drop(answer.send(Err(reason))),
             Some(Asked::Fence(answer)) => drop(answer.send(Err(reason))),
             Some(Asked::Arrange(answer)) => drop(answer.send(Err(reason))),
+            Some(Asked::Question(answer)) => drop(answer.send(Err(reason))),
             // A signal wants no answer.
             Some(Asked::Deploy { answer: None, .. }) => {}
             None => debug_assert!(false, "nobody asked for {request:?}: {reason}"),

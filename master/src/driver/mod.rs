@@ -347,6 +347,10 @@ impl Driver {
             Notice::LateSealsAgain { answer } => {
                 self.wish(now, answer, |request| Input::LateSealsAgain { request });
             }
+            Notice::Ask { body, answer } => {
+                let request = self.answers.question(answer);
+                self.core.handle(now, Input::Ask { request, body });
+            }
             Notice::Identify { answer } => {
                 self.wish(now, answer, |request| Input::Identify { request });
             }

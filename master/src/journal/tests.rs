@@ -437,6 +437,7 @@ fn parameters() -> Parameters {
         encoding: "json".to_owned(),
         compression: "zstd-stream".to_owned(),
         large_threshold: 250,
+        service: String::new(),
     }
     .seal()
 }

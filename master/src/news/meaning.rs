@@ -91,6 +91,14 @@ impl Stamped {
             News::RequestRefused { reason, .. } => {
                 Meaning::line(move || warn!(reason, "request refused"))
             }
+            News::Answered { body, .. } => Meaning::line(move || {
+                debug!(bytes = body.len(), "the once-per-bot work answered an operator");
+            }),
+            News::WasDeaf { shard, slave, deaf } => Meaning::line(move || {
+                let deaf = baton_protocol::text::span(*deaf);
+                warn!(%shard, slave = short(slave), deaf, "served again: what happened meanwhile never came");
+            })
+            .kept(),
             News::Fenced { slave, .. } => Meaning::line(move || {
                 warn!(slave = short(slave), "slave fenced: dead by the operator's word");
             })

@@ -166,7 +166,10 @@ mod armed {
             ToSlave::Forget(_) => Some("forget"),
             ToSlave::Shutdown => Some("shutdown"),
             // No part of a migration.
-            ToSlave::Refused(_) | ToSlave::Ping(_) => None,
+            ToSlave::Refused(_)
+            | ToSlave::Ping(_)
+            | ToSlave::PermitsLeased(_)
+            | ToSlave::Post(_) => None,
         }
     }
 

@@ -36,6 +36,8 @@ impl ToSlave {
             Self::SealLate(body) => named(event::SEAL_LATE, body),
             Self::Overtake(body) => named(event::OVERTAKE, body),
             Self::Try(body) => named(event::TRY, body),
+            Self::PermitsLeased(body) => named(event::PERMITS_LEASED, body),
+            Self::Post(body) => named(event::POST, body),
             Self::State(frame) => raw(frame.id(), frame.body()),
         }
     }
@@ -69,6 +71,8 @@ impl ToSlave {
             event::SEAL_LATE => Self::SealLate(ours(id, &body)?),
             event::OVERTAKE => Self::Overtake(ours(id, &body)?),
             event::TRY => Self::Try(ours(id, &body)?),
+            event::PERMITS_LEASED => Self::PermitsLeased(ours(id, &body)?),
+            event::POST => Self::Post(ours(id, &body)?),
             event::FIRST_ROUTED.. => Self::State(StateFrame::from_body(id, body)?),
             _ => {
                 return Err(event::not_of(
@@ -108,6 +112,8 @@ impl ToMaster {
             Self::Leave => empty(event::LEAVE),
             Self::Trying(body) => named(event::TRYING, body),
             Self::SetAside(body) => named(event::SET_ASIDE, body),
+            Self::PermitsWanted(body) => named(event::PERMITS_WANTED, body),
+            Self::Post(body) => named(event::POST, body),
             Self::State(frame) => raw(frame.id(), frame.body()),
         }
     }
@@ -143,6 +149,8 @@ impl ToMaster {
             event::LEAVE => Self::Leave,
             event::TRYING => Self::Trying(ours(id, &body)?),
             event::SET_ASIDE => Self::SetAside(ours(id, &body)?),
+            event::PERMITS_WANTED => Self::PermitsWanted(ours(id, &body)?),
+            event::POST => Self::Post(ours(id, &body)?),
             event::FIRST_ROUTED.. => Self::State(StateFrame::from_body(id, body)?),
             _ => return Err(event::not_of("a joined slave", id, event::OF_SLAVES)),
         })

@@ -23,6 +23,7 @@ mod frames;
 mod handover;
 pub mod handshake;
 mod health;
+mod service;
 mod serving;
 mod sink;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use self::{
         Welcome,
     },
     health::{Ping, Pong, StoreRoom, Unfinished},
+    service::{Correspondent, MAX_PERMIT, PermitsLeased, PermitsWanted, Post},
     serving::{
         Checkpoint, CheckpointEntry, Failed, FullStart, IdentifyCause, IdentifyRequest, Progress,
         Step, Unit,
@@ -102,6 +104,9 @@ pub mod event {
     pub const TRYING: u32 = 39;
     pub const TRY: u32 = 40;
     pub const SET_ASIDE: u32 = 41;
+    pub const PERMITS_WANTED: u32 = 42;
+    pub const PERMITS_LEASED: u32 = 43;
+    pub const POST: u32 = 44;
     pub const AGENT_HELLO: u32 = 60;
     pub const AGENT_REPORT: u32 = 61;
     pub const AGENT_ACCEPTED: u32 = 62;
@@ -153,6 +158,8 @@ pub mod event {
         SEAL_LATE,
         OVERTAKE,
         TRY,
+        PERMITS_LEASED,
+        POST,
         AGENT_ACCEPTED,
         AGENT_PING,
         AGENT_LAUNCH,
@@ -194,6 +201,8 @@ pub mod event {
         LEAVE,
         TRYING,
         SET_ASIDE,
+        PERMITS_WANTED,
+        POST,
         AGENT_HELLO,
         AGENT_REPORT,
         AGENT_PONG,
@@ -283,6 +292,10 @@ pub enum ToSlave {
     /// 40, answers [`ToMaster::Trying`]: it is written down which event this is; hand
     /// it out. Not sent to a slave that speaks less than version 6.
     Try(Trying),
+    /// 43, answers [`ToMaster::PermitsWanted`].
+    PermitsLeased(PermitsLeased),
+    /// 44, to the slave that runs the work, or serves the unit.
+    Post(Post),
     /// 100 and above, from the old slave through the master, body unread.
     State(StateFrame),
 }
@@ -347,6 +360,10 @@ pub enum ToMaster {
     Trying(Trying),
     /// 41, when an event is not handed out any more, or once more only.
     SetAside(Box<SetAside>),
+    /// 42, whenever the number changes. Answer: [`ToSlave::PermitsLeased`].
+    PermitsWanted(PermitsWanted),
+    /// 44, from the work or a unit of this slave.
+    Post(Post),
     /// 100 and above: state of one shard on its way to its next owner.
     State(StateFrame),
 }

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use baton_protocol::SlaveId;
+use baton_protocol::{SlaveId, ToMaster};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     error::Error,
     shard::{Context, FromShard},
+    unit::Office,
 };
 
 /// What the master hears last is waited for so long, and the ends of tasks as well.
@@ -35,6 +36,8 @@ pub(super) struct Base<L: Wire> {
     pub(super) context: Arc<Context>,
     pub(super) table: Table,
     pub(super) work: Worker,
+    /// What is no shard's, where this process serves another service than Discord.
+    pub(super) office: Option<Office>,
     /// Dials of the master that failed in a row.
     pub(super) failures: u32,
     slave: SlaveId,
@@ -51,6 +54,8 @@ pub(super) enum Event<L: Wire> {
     Said(FromShard),
     Link(LinkEvent<L>),
     Work(Done),
+    /// Something that is no shard's is to be said.
+    Write(ToMaster),
     /// A request for the status.
     Asked(oneshot::Sender<Status>),
     /// The process is asked to end. Once.
@@ -68,6 +73,7 @@ impl<L: Wire> Base<L> {
         Ok(Self {
             table: Table::new(context.clone()),
             work: Worker::new(context.work.clone()),
+            office: context.office.clone(),
             failures: 0,
             slave: SlaveId::random().map_err(|source| Error::System {
                 what: "draw a slave id",
@@ -95,6 +101,7 @@ impl<L: Wire> Base<L> {
             said = self.table.said() => Event::Said(said),
             event = self.link.next() => Event::Link(event),
             done = self.work.done() => Event::Work(done),
+            message = outgoing(self.office.as_ref()) => Event::Write(message),
             Some(request) = self.requests.recv() => Event::Asked(request),
             () = self.stop.cancelled(), if !self.stopped && self.leaving.is_none() => {
                 self.stopped = true;
@@ -197,5 +204,12 @@ impl<L: Wire> Base<L> {
             work: self.work.epoch().get(),
             ..Status::of(self.slave, &self.context, &self.table)
         }
+    }
+}
+
+async fn outgoing(office: Option<&Office>) -> ToMaster {
+    match office {
+        Some(office) => office.outgoing().await,
+        None => std::future::pending().await,
     }
 }

@@ -147,6 +147,7 @@ impl Agent {
             }
             Event::Link(event) => self.link_event(event)?,
             Event::Work(done) => self.work_done(done),
+            Event::Write(message) => self.say(&message),
             Event::Asked(request) => {
                 // No task waits any longer: fine.
                 let _ = request.send(self.status());
@@ -201,7 +202,7 @@ impl Agent {
                 role: if running { Role::Relaunch } else { config.role },
                 slot: config.slot.clone(),
                 build: config.build.clone(),
-                parameters: config.parameters(0).seal(),
+                parameters: self.base.context.parameters().seal(),
                 process: self.process.clone(),
                 nonce: Default::default(),
                 deploy: self.deploy,

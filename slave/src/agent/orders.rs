@@ -5,9 +5,9 @@ use std::time::Duration;
 use baton_protocol::{
     Epoch, ShardId, Ticket, ToMaster, ToSlave, discord,
     message::{
-        self, Accepted, Dial, Dialled, Failed, FullStart, Holding, IdentifyRequest, Overtaken,
-        Pong, Progress, Refused, RefusedReason, Resume, Role, Sealed, ShardMigrationStart,
-        StateAck, Step, Unit,
+        self, Accepted, Correspondent, Dial, Dialled, Failed, FullStart, Holding, IdentifyRequest,
+        Overtaken, Pong, Post, Progress, Refused, RefusedReason, Resume, Role, Sealed,
+        ShardMigrationStart, StateAck, Step, Unit,
     },
 };
 
@@ -48,6 +48,12 @@ impl Agent {
             ToSlave::Dial(dial) => self.dial_ahead(*dial),
             ToSlave::Try(tried) => self.base.table.tried(&tried),
             ToSlave::Overtake(unit) => self.base.table.overtake(unit.shard, unit.epoch),
+            ToSlave::PermitsLeased(leased) => {
+                if let Some(office) = &self.base.office {
+                    office.leased(&leased);
+                }
+            }
+            ToSlave::Post(post) => self.post(post),
             ToSlave::State(frame) => self.base.table.state_in(frame),
             ToSlave::StateAck(ack) => {
                 if let Some(link) = self.base.link_mut() {
@@ -129,6 +135,9 @@ impl Agent {
             self.say(&message);
         }
         self.checkpoint();
+        if let Some(office) = &self.base.office {
+            office.begins_anew();
+        }
     }
 
     /// What a standby can do ahead of a death is not on the way of its successor then.
@@ -278,6 +287,15 @@ impl Agent {
         }
     }
 
+    /// A letter to a unit, or to the once-per-bot work.
+    fn post(&mut self, post: Post) {
+        match (post.to, &self.base.office) {
+            (Correspondent::Unit(unit), _) => self.base.table.letter(unit, post.body),
+            (Correspondent::Work, Some(office)) => office.came(post),
+            (Correspondent::Work | Correspondent::Operator(_), _) => {}
+        }
+    }
+
     fn dial_ahead(&mut self, order: Dial) {
         let Dial {
             shard,
@@ -298,6 +316,9 @@ impl Agent {
     /// A session keeps what it was identified with: a build that asks for
     /// something else would not get its events.
     fn resumable(&self, ticket: &Ticket) -> Result<(), String> {
+        if self.base.context.service.is_some() {
+            return Ok(());
+        }
         let ours = self.base.context.config.parameters(0);
         let session = discord::Session::open(&ticket.session);
         match session.parameters.difference(&ours) {
@@ -405,6 +426,18 @@ impl Agent {
                 shard,
                 epoch: copied,
                 failed,
+            }),
+            Said::Prepares { copied, done } => ToMaster::Progress(Progress {
+                shard,
+                epoch: copied,
+                step: Step::Dialling,
+                replayed: done,
+                refused: String::new(),
+            }),
+            Said::Letter(body) => ToMaster::Post(Post {
+                from: Correspondent::Unit(shard),
+                to: Correspondent::Work,
+                body,
             }),
             Said::StateBroken { copied, detail } => {
                 return self.fail(shard, copied, format!("state: {detail}"));

@@ -22,6 +22,7 @@ use baton_protocol::{
     message::{CopyState, ResumeAfter, Seal, Settled, Trying},
     state::StateFrame,
 };
+use bytes::Bytes;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 pub(crate) use self::entry::Entry;
@@ -232,6 +233,11 @@ impl Table {
         self.give(shard, Order::Overtake { epoch });
     }
 
+    /// The once-per-bot work writes to a unit. One that is not here has moved.
+    pub(crate) fn letter(&mut self, unit: ShardId, body: Bytes) {
+        self.give_if_here(unit, Order::Letter(body));
+    }
+
     pub(crate) fn settled(&mut self, settled: Settled) {
         let order = Order::Settled {
             unfinished: settled.unfinished,
@@ -290,7 +296,7 @@ impl Table {
         self.entries.entry(shard).or_insert_with(|| {
             let (orders, end) = Orders::new();
             let before = ending.remove(&shard);
-            let task = tasks.begin(shard, Left::nothing(end), |life| life, before);
+            let task = tasks.begin(shard, Left::nothing(end), None, before);
             Entry::new(shard, orders, task)
         })
     }

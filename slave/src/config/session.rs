@@ -27,6 +27,7 @@ impl SlaveConfig {
             encoding: "json".to_owned(),
             compression: COMPRESSION.to_owned(),
             large_threshold: self.large_threshold,
+            service: String::new(),
         }
     }
 }

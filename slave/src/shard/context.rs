@@ -11,6 +11,7 @@ use std::{
 
 use baton_protocol::{
     FleetId,
+    discord::SessionParameters,
     message::{Clients, SinkReport},
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -23,6 +24,7 @@ use crate::{
     lease::Gate,
     state::{snapshot::Store, stays::Stays},
     telemetry::{Checkpoints, Counters, Fullness, Hearing, Lag, Stores},
+    unit::{Office, Service},
 };
 
 /// Says how the local clients of a bot do.
@@ -44,6 +46,9 @@ pub(crate) struct Context {
     pub(crate) clients: Option<Box<OfClients>>,
     /// How the broker does to which it publishes; `None`: it publishes to none.
     pub(crate) sink: Option<Box<OfSink>>,
+    /// What it serves, where that is another service than Discord, and what is no unit's.
+    pub(crate) service: Option<Arc<dyn Service>>,
+    pub(crate) office: Option<Office>,
     pub(crate) config: SlaveConfig,
     pub(crate) connector: Connector,
     pub(crate) snapshots: Option<Store>,
@@ -100,6 +105,8 @@ impl Context {
             work,
             clients: None,
             sink: None,
+            service: None,
+            office: None,
             connector: Connector::new(&config)?,
             snapshots: Store::new(config.snapshots.as_ref()),
             config,
@@ -115,6 +122,14 @@ impl Context {
             fleet: Mutex::default(),
             shard_count: AtomicU32::new(0),
         })
+    }
+
+    /// What the sessions of this process are made with.
+    pub(crate) fn parameters(&self) -> SessionParameters {
+        match &self.service {
+            Some(service) => SessionParameters::of_service(service.name()),
+            None => self.config.parameters(0),
+        }
     }
 
     /// Whether there is state that travels.

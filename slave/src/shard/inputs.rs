@@ -132,6 +132,8 @@ impl Shard {
     /// Carries an order out, or gives it to the phase.
     async fn order(&mut self, order: Order) -> Option<Input> {
         match order {
+            // Nobody writes to a shard of Discord.
+            Order::Letter(_) => None,
             Order::Turn(turn) => Some(Input::Turn(turn)),
             Order::ServeOn => {
                 self.plans.serve_on();

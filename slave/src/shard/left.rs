@@ -28,6 +28,19 @@ impl Left {
         }
     }
 
+    /// A task had these orders before it, and these events in hand.
+    pub(crate) const fn of(
+        orders: mpsc::Receiver<Order>,
+        unfinished: BTreeMap<Sequence, Event>,
+    ) -> Self {
+        Self { orders, unfinished }
+    }
+
+    /// For the next task.
+    pub(crate) fn into_orders(self) -> mpsc::Receiver<Order> {
+        self.orders
+    }
+
     /// Such a task had these in hand.
     #[cfg(test)]
     pub(crate) fn with(mut self, events: Vec<Event>) -> Self {

@@ -8,6 +8,8 @@ use baton_protocol::{
     state::StateFrame,
 };
 
+use bytes::Bytes;
+
 use super::left::Left;
 use crate::{
     bot::Event,
@@ -48,6 +50,8 @@ pub(crate) enum Order {
     Dial { epoch: Epoch, ticket: Box<Ticket> },
     /// Resume on that connection, hand nothing out.
     Overtake { epoch: Epoch },
+    /// The once-per-bot work writes to a unit of a service that is not Discord.
+    Letter(Bytes),
 }
 
 /// An order that may end a phase of the shard's life.
@@ -170,6 +174,13 @@ pub(crate) enum Said {
         copied: Epoch,
         failed: String,
     },
+    /// A unit of a service that is not Discord prepares, and is so far.
+    Prepares {
+        copied: Epoch,
+        done: u64,
+    },
+    /// It writes to the once-per-bot work.
+    Letter(Bytes),
     /// Taking state in failed.
     StateBroken {
         copied: Epoch,

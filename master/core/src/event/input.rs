@@ -6,6 +6,7 @@ use baton_protocol::{
     LaunchId, ShardId, SlaveId, ToMaster,
     message::{Hello, Report},
 };
+use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
@@ -148,6 +149,14 @@ pub enum Input {
     Leave,
     /// What the service said about the budget of permits.
     Budget(IdentifyBudget),
+    /// An operator asks the once-per-bot work something. Answer:
+    /// [`News::Answered`](super::News::Answered).
+    Ask {
+        /// To find the answer by.
+        request: RequestId,
+        /// What is asked; the master does not read it.
+        body: Bytes,
+    },
     /// A save failed (disk full, fsync error): nothing that relied on it was
     /// sent, the rest of the queued actions was dropped. The core must not
     /// assume it.

@@ -7,6 +7,7 @@
 use std::{fmt, time::Duration};
 
 use baton_protocol::{DeployId, Epoch, Sequence, ShardId, SlaveId, text};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
@@ -42,6 +43,24 @@ pub enum News {
         request: RequestId,
         /// Why, and what to do.
         reason: String,
+    },
+    /// What the once-per-bot work answers an operator.
+    Answered {
+        /// Whose request.
+        request: RequestId,
+        /// What it says. Not in the JSON: it is the bot's.
+        #[serde(skip)]
+        body: Bytes,
+    },
+    /// A unit is served again whose service replays nothing: what happened meanwhile never came.
+    WasDeaf {
+        /// The unit.
+        shard: ShardId,
+        /// Who serves it now.
+        slave: SlaveId,
+        /// For how long nobody served it.
+        #[serde(rename = "deaf_ms", serialize_with = "millis")]
+        deaf: Duration,
     },
     /// A slave is dead by the operator's word.
     Fenced {

@@ -45,6 +45,9 @@ impl Succession<'_> {
             let detail = "the deploy that started this slave has ended".to_owned();
             return Err((RefusedReason::Superseded, detail));
         }
+        if let Some(detail) = self.settings.service.refuses(&hello.parameters) {
+            return Err((RefusedReason::Parameters, detail));
+        }
         if let Some(pinned) = &self.fleet.pinned
             && let Some(detail) = self.settings.service.difference(pinned, &hello.parameters)
             && self

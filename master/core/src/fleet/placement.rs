@@ -79,7 +79,7 @@ impl Fleet {
         out: &mut Out,
     ) {
         let target = to.target;
-        let (now, window) = (out.now, settings.resume_window);
+        let now = out.now;
         let mut placed = Vec::new();
         let mut rows = Vec::new();
         let free: Vec<_> = self.slots[slot].free.iter().copied().collect();
@@ -100,7 +100,7 @@ impl Fleet {
                     epoch: shard.use_epoch(target),
                     owner: target,
                     hold: Hold::Reserved,
-                    basis: shard.next_start(free, now, window).1,
+                    basis: shard.next_start(free, now, settings).1,
                 });
             }
             placed.push((id, free));
@@ -137,9 +137,9 @@ impl Fleet {
         out: &mut Out,
     ) -> How {
         let target = to.target;
-        let (now, window) = (out.now, settings.resume_window);
+        let now = out.now;
         let shard = &mut self.shards[id];
-        let (how, basis) = shard.next_start(free, now, window);
+        let (how, basis) = shard.next_start(free, now, settings);
         debug_assert_eq!(shard.phase, Phase::Free(free), "shard {id} is free");
         debug_assert_eq!(
             shard.holder,

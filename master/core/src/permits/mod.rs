@@ -32,6 +32,7 @@
 mod breaker;
 mod budget;
 mod held;
+mod named;
 mod probe;
 mod refusals;
 mod window;
@@ -49,7 +50,10 @@ use crate::{
     timers::Timer,
 };
 
-pub(crate) use self::breaker::Held;
+pub(crate) use self::{
+    breaker::Held,
+    named::{NamedPermits, VALID},
+};
 use self::{
     breaker::{Bounds, Breaker},
     refusals::{Pauses, Refusals},

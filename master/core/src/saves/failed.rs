@@ -211,6 +211,8 @@ impl Relies {
             | ToSlave::Overtake(_)
             | ToSlave::Try(_)
             | ToSlave::StopWork(_)
+            | ToSlave::PermitsLeased(_)
+            | ToSlave::Post(_)
             | ToSlave::Forget(_) => Self::Nothing,
         }
     }

@@ -23,10 +23,13 @@ impl Fleet {
             if std::mem::take(&mut kept.is_new) && !mutant!("session-soon") {
                 durability = Durability::Now;
             }
+            let mut ticket = kept.ticket.clone();
+            // Large, and of a seal: who sealed says it again to the next master.
+            ticket.seen.clear();
             entries.push(Entry::Ticket {
                 epoch: kept.epoch,
                 after: kept.after,
-                ticket: Box::new(kept.ticket.clone()),
+                ticket: Box::new(ticket),
             });
         }
         out.save(entries, durability);

@@ -20,7 +20,7 @@
 
 use baton_protocol::{
     Epoch, Sequence, ShardId, SlaveId, Ticket, ToSlave, Version,
-    message::{Dial, Dialled, ResumeAfter, Seal},
+    message::{Dial, Dialled, Progress, ResumeAfter, Seal},
 };
 
 use crate::{
@@ -81,7 +81,9 @@ impl Handover<'_> {
         let has_copy = shard.copies.contains_key(&to) && shard.behind(to) <= most;
         match shard.phase {
             Phase::Claimed(claim) => match claim.stage {
-                ClaimStage::Serving if !has_copy => self.copy(id, claim, to),
+                ClaimStage::Serving if !has_copy && !self.settings.overlaps() => {
+                    self.copy(id, claim, to);
+                }
                 ClaimStage::Serving => self.dial(id, claim, to),
                 ClaimStage::Starting(_) => self.seal(id, claim, to),
                 ClaimStage::Copying { .. }
@@ -96,11 +98,15 @@ impl Handover<'_> {
     /// M3: the next owner dials the service and goes no further, so that nothing but
     /// the RESUME is left to do when it has the ticket. It proves on the way that
     /// it reaches the service at all. On the way back the shard is sealed at once: who
-    /// takes it back was there before.
+    /// takes it back was there before. Where the service replays nothing, to dial is to
+    /// prepare: the next owner receives too, and keeps what comes; also on the way back.
     pub(crate) fn dial(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         let new = self.fleet.slaves.get(&to);
-        let dials = !self.goes_back(id) && new.is_some_and(|slave| slave.speaks(Version::DIAL));
+        let overlaps = self.settings.overlaps() && !mutant!("cut-unprepared");
+        let knows = new.is_some_and(|slave| slave.speaks(Version::DIAL));
+        let dials = overlaps || (knows && !self.goes_back(id));
         let shard = &mut self.fleet.shards[id];
+        shard.prepared = 0;
         let ticket = shard.ticket_for(to, ResumeAfter::Seal);
         shard.dialled_from = ticket.as_ref().map(Ticket::resume_from);
         match ticket {
@@ -128,7 +134,7 @@ impl Handover<'_> {
         let (most, is_back) = (self.most_behind(id), self.goes_back(id));
         let shard = &mut self.fleet.shards[id];
         let is_old = shard.behind(to) > most && !mutant!("old-copy-sealed");
-        if !is_old || shard.copied_again >= MOST_COPIES {
+        if !is_old || self.settings.overlaps() || shard.copied_again >= MOST_COPIES {
             self.seal(id, claim, to);
             return;
         }
@@ -193,6 +199,19 @@ impl Handover<'_> {
             ticket,
         };
         self.out.send(to, ToSlave::Dial(Box::new(dial)));
+    }
+
+    /// The next owner is through with so much of what it prepares.
+    pub(crate) fn prepares(&mut self, from: SlaveId, progress: &Progress) {
+        let id = progress.shard;
+        let shard = &mut self.fleet.shards[id];
+        if let Some((claim, to)) = shard.phase.moving()
+            && (to, claim.epoch) == (from, progress.epoch)
+            && progress.replayed > shard.prepared
+        {
+            shard.prepared = progress.replayed;
+            self.out.restart(Timer::Shard(id));
+        }
     }
 
     pub(crate) fn dialled(&mut self, from: SlaveId, dialled: &Dialled) -> Result<(), Stuck> {

@@ -54,7 +54,8 @@ impl Handover<'_> {
                 .all(|other| self.fleet.sealing_late(other).is_none()),
             Late::Refused => mutant!("refusal-unheeded"),
         };
-        wanted && dialled && both_know && known && !self.goes_back(id)
+        let replays = !self.settings.overlaps();
+        wanted && dialled && both_know && known && replays && !self.goes_back(id)
     }
 
     pub(crate) fn send_seal_late(&mut self, id: ShardId, claim: Claim, begins: Option<Sequence>) {

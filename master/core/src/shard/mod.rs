@@ -64,6 +64,8 @@ pub(crate) struct Shard {
     pub(crate) copied_again: u32,
     /// Seals of its present move that a heartbeat overtook.
     pub(crate) overtaken: u32,
+    /// How much its next owner has prepared, as it said last.
+    pub(crate) prepared: u64,
     /// Behind which sequence the connection resumes that its next owner dialled last.
     pub(crate) dialled_from: Option<Sequence>,
     /// What the slave that has the highest epoch goes on from.
@@ -145,6 +147,7 @@ impl Shard {
             on_its_way: 0,
             copied_again: 0,
             overtaken: 0,
+            prepared: 0,
             dialled_from: None,
             basis: Basis::Death,
             replays: ResumeAfter::Seal,

@@ -98,6 +98,9 @@ impl Ownership<'_> {
             return;
         };
         let (slot, had_no_session) = (shard.slot, shard.phase.has_no_session());
+        let alone = shard
+            .alone
+            .filter(|_| had_no_session && self.settings.overlaps());
         shard.begins_to_serve(from, self.out.now);
         debug_assert!(epoch <= shard.epoch, "an epoch that is served is used up");
         // After a restart a later epoch may be reserved in the journal: that row
@@ -114,6 +117,13 @@ impl Ownership<'_> {
         }
         self.fleet
             .enter(id, claim.at(ClaimStage::Serving), self.out);
+        if let Some(since) = alone {
+            self.out.tell(News::WasDeaf {
+                shard: id,
+                slave: from,
+                deaf: self.out.now.since(since),
+            });
+        }
         if had_no_session {
             self.permits.ready(id, self.fleet, self.settings, self.out);
         }

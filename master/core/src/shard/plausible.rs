@@ -96,6 +96,11 @@ fn is_bounded(ticket: &Ticket) -> Result<(), String> {
             "has given {} events back, more than any window",
             ticket.given_back.count()
         )),
+        _ if ticket.seen.len() > Ticket::MAX_SEEN => Err(format!(
+            "names {} bytes of events that were handed out, more than {}",
+            ticket.seen.len(),
+            Ticket::MAX_SEEN
+        )),
         _ if ticket.luggage.len() > Ticket::MAX_LUGGAGE => Err(format!(
             "has {} bytes of luggage, more than {}",
             ticket.luggage.len(),

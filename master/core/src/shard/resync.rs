@@ -91,7 +91,8 @@ impl Handover<'_> {
             true => self.deploys.moves.takes_over(id),
             false => self.deploys.takes_over(to),
         };
-        takes_over && to != owner
+        // Where nothing is replayed, no state is copied ahead of the seal.
+        takes_over && to != owner && !self.settings.overlaps()
     }
 
     pub(crate) fn ask_to_seal(&mut self, id: ShardId, claim: Claim) {

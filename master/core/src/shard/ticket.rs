@@ -7,6 +7,7 @@ use baton_protocol::{Epoch, Sequence, SequenceRanges, SlaveId, Ticket, message::
 
 use crate::{
     event::{Basis, Time},
+    settings::Settings,
     shard::{Free, How, Kept, Shard, deaths::Care, reach::Replays},
 };
 
@@ -27,8 +28,12 @@ impl Shard {
     }
 
     /// How a slave that gets it now would go on with it, after it came free.
-    pub(crate) fn next_start(&self, free: Free, now: Time, window: Duration) -> (How, Basis) {
-        match self.resumable(free.since, now, window) {
+    /// Where the service replays nothing, only a seal can be gone on from.
+    pub(crate) fn next_start(&self, free: Free, now: Time, settings: &Settings) -> (How, Basis) {
+        if settings.overlaps() && free.after == ResumeAfter::Death && !mutant!("death-resumed") {
+            return (How::Full, Basis::Cold);
+        }
+        match self.resumable(free.since, now, settings.resume_window) {
             Some(kept) => match free.after {
                 ResumeAfter::Seal => (How::Resume(free.after), Basis::Seal(kept.epoch)),
                 ResumeAfter::Death => (How::Resume(free.after), Basis::Death),

@@ -32,9 +32,12 @@ mod leaving;
 mod model;
 mod moves;
 mod named;
+mod named_permits;
+mod overlap;
 mod pace;
 mod pausing;
 mod plausible;
+mod post;
 mod reach;
 mod reasons;
 mod recut;
@@ -67,7 +70,7 @@ use baton_protocol::{
 
 use self::{
     named::*,
-    service::{GATEWAY, Gateway, intents, parameters, pinned, session},
+    service::{BROADCAST, GATEWAY, Gateway, intents, parameters, pinned, session},
 };
 use super::{
     Action, Core, Input, Members, Recovered, Settings, Time,

@@ -115,6 +115,10 @@ pub(super) fn message_name(message: &ToSlave) -> String {
         ToSlave::Try(tried) => format!("Try {}@{} {}", tried.shard, tried.epoch, tried.sequence),
         ToSlave::Overtake(unit) => format!("Overtake {}@{}", unit.shard, unit.epoch),
         ToSlave::StateAck(ack) => format!("StateAck {}@{} {}", ack.shard, ack.epoch, ack.bytes),
+        ToSlave::PermitsLeased(leased) => {
+            format!("PermitsLeased {} {}", leased.name, leased.count)
+        }
+        ToSlave::Post(post) => format!("Post {:?}", post.from),
         ToSlave::StopWork(work) => format!("StopWork {}", work.epoch),
         ToSlave::StartWork(work) => {
             format!(

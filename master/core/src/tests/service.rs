@@ -9,7 +9,7 @@ use baton_protocol::{
 };
 
 use super::Rig;
-use crate::service::{About, Permit, Service};
+use crate::service::{About, Order, Permit, Service};
 
 thread_local! {
     /// How often this thread opened a session.
@@ -21,14 +21,31 @@ thread_local! {
 pub(super) struct Gateway {
     pub(super) token_refused: u16,
     pub(super) budget_period: Duration,
+    pub(super) order: Order,
 }
 
 pub(super) const GATEWAY: Gateway = Gateway {
     token_refused: 4004,
     budget_period: Duration::from_secs(24 * 60 * 60),
+    order: Order::Resume,
+};
+
+/// The same without replay.
+pub(super) const BROADCAST: Gateway = Gateway {
+    order: Order::Overlap,
+    ..GATEWAY
 };
 
 impl Service for Gateway {
+    fn order(&self) -> Order {
+        self.order
+    }
+
+    fn refuses(&self, asked: &Parameters) -> Option<String> {
+        let asked = SessionParameters::open(asked).service;
+        (!asked.is_empty()).then(|| format!("a slave of {asked}"))
+    }
+
     fn difference(&self, pinned: &Parameters, asked: &Parameters) -> Option<String> {
         let (pinned, asked) = (
             SessionParameters::open(pinned),

@@ -12,11 +12,11 @@ use baton_protocol::{
     go, handshake,
     message::{
         Absent, Accepted, Behind, CarriedEvent, Checkpoint, CheckpointEntry, Clients, CopyState,
-        Dial, Dialled, Failed, FullStart, GivenUp, Held, Hello, Holding, IdentifyCause,
-        IdentifyRequest, Library, Overtaken, Ping, Pong, Progress, Proof, Refusals, Refused,
-        RefusedReason, Report, Resume, ResumeAfter, Role, Seal, Sealed, SetAside, Settled,
-        ShardMigrationStart, SinkReport, StateAck, StateReady, Step, StoreRoom, Trying, Unfinished,
-        Unit, Waiting, Welcome, Work,
+        Correspondent, Dial, Dialled, Failed, FullStart, GivenUp, Held, Hello, Holding,
+        IdentifyCause, IdentifyRequest, Library, Overtaken, PermitsLeased, PermitsWanted, Ping,
+        Pong, Post, Progress, Proof, Refusals, Refused, RefusedReason, Report, Resume, ResumeAfter,
+        Role, Seal, Sealed, SetAside, Settled, ShardMigrationStart, SinkReport, StateAck,
+        StateReady, Step, StoreRoom, Trying, Unfinished, Unit, Waiting, Welcome, Work,
     },
     state::{StateFrame, StateHeader},
 };
@@ -164,6 +164,9 @@ fn from_joined() -> impl Strategy<Value = ToMaster> {
         }),
         trying().prop_map(ToMaster::Trying),
         set_aside().prop_map(ToMaster::SetAside),
+        permits()
+            .prop_map(|(name, count, _)| ToMaster::PermitsWanted(PermitsWanted { name, count })),
+        post().prop_map(ToMaster::Post),
         state().prop_map(ToMaster::State),
     ]
 }
@@ -208,6 +211,14 @@ fn to_joined() -> impl Strategy<Value = ToSlave> {
             }))
         }),
         trying().prop_map(ToSlave::Try),
+        permits().prop_map(|(name, count, valid_ms)| {
+            ToSlave::PermitsLeased(PermitsLeased {
+                name,
+                count,
+                valid_ms,
+            })
+        }),
+        post().prop_map(ToSlave::Post),
         state().prop_map(ToSlave::State),
     ]
 }
@@ -422,6 +433,25 @@ fn work() -> impl Strategy<Value = Work> {
     })
 }
 
+fn permits() -> impl Strategy<Value = (String, u32, u64)> {
+    (text(), any::<u32>(), any::<u64>())
+}
+
+fn post() -> impl Strategy<Value = Post> {
+    let correspondent = || {
+        prop_oneof![
+            Just(Correspondent::Work),
+            any::<u32>().prop_map(|unit| Correspondent::Unit(ShardId(unit))),
+            any::<u64>().prop_map(Correspondent::Operator),
+        ]
+    };
+    (correspondent(), correspondent(), bytes(200)).prop_map(|(from, to, body)| Post {
+        from,
+        to,
+        body,
+    })
+}
+
 fn state() -> impl Strategy<Value = StateFrame> {
     let rest = vec(any::<u8>(), StateHeader::LENGTH..200);
     (100..110_u32, rest)
@@ -429,7 +459,7 @@ fn state() -> impl Strategy<Value = StateFrame> {
 }
 
 pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
-    let texts = (text(), text(), parameters(), text());
+    let texts = (text(), text(), parameters(), text(), bytes(40));
     let numbers = (any::<[u32; 2]>(), any::<[u64; 6]>());
     let all = (numbers, texts, vec(ranges(), 4));
     all.prop_map(|(numbers, texts, ranges)| {
@@ -443,7 +473,7 @@ pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
             replay_from,
             began_unix_ms,
         ] = numbers;
-        let (id, resume_url, parameters, luggage) = texts;
+        let (id, resume_url, parameters, luggage, seen) = texts;
         let session = discord::Session {
             id,
             resume_url,
@@ -464,6 +494,7 @@ pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
             may_repeat,
             given_back,
             luggage,
+            seen,
         }
     })
 }

@@ -4,7 +4,7 @@ use super::*;
 
 pub(super) fn parameters() -> impl Strategy<Value = SessionParameters> {
     let numbers = (any::<u64>(), any::<u32>(), any::<u8>(), any::<u16>());
-    (numbers, text(), text()).prop_map(|(numbers, encoding, compression)| {
+    (numbers, text(), text(), text()).prop_map(|(numbers, encoding, compression, service)| {
         let (intents, shard_count, api_version, large_threshold) = numbers;
         SessionParameters {
             intents,
@@ -13,6 +13,7 @@ pub(super) fn parameters() -> impl Strategy<Value = SessionParameters> {
             encoding,
             compression,
             large_threshold,
+            service,
         }
     })
 }

@@ -166,6 +166,8 @@ impl LegacyAgent {
                 let _ = request.send(self.status());
             }
             Event::Stopped => self.leave(false),
+            // A legacy master serves Discord.
+            Event::Write(_) => {}
             Event::Due => self.changed = true,
         }
     }

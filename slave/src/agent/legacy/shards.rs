@@ -31,6 +31,8 @@ impl LegacyAgent {
             | Said::Trying(_)
             | Said::SetAside(_)
             | Said::Overtaken { .. }
+            | Said::Prepares { .. }
+            | Said::Letter(_)
             | Said::StateBroken { .. } => return,
             Said::Identify(_) => {
                 self.starting.remove(&shard);

@@ -9,6 +9,7 @@ use crate::{
     caught::caught,
     shard::{Context, FromShard, Left, Said, Shard},
     telemetry::{Position, Standing},
+    unit::{Begins, Seat, Service},
 };
 
 /// Begins them.
@@ -44,29 +45,35 @@ impl Tasks {
         (tasks, said)
     }
 
-    /// Begins one, with what the one before it left, as `prepared` makes it. It runs once
+    /// Begins one, with what the one before it left; `begins`: that one panicked. It runs once
     /// `before` has ended.
     pub(super) fn begin(
         &mut self,
         shard: ShardId,
         left: Left,
-        prepared: impl FnOnce(Shard) -> Shard,
+        begins: Option<Begins>,
         before: Option<JoinHandle<()>>,
     ) -> Task {
         self.begun += 1;
         let (instance, say) = (self.begun, self.say.clone());
         let standing = self.context.checkpoints.standing(shard);
-        let life = Shard::new(
-            shard,
-            instance,
-            self.context.clone(),
-            standing.clone(),
-            say.clone(),
-            left,
-        );
+        let (context, noted, said) = (self.context.clone(), standing.clone(), say.clone());
+        let handle = match context.service.clone() {
+            Some(service) => {
+                let seat = Seat::new(shard, instance, context, noted, said, left, begins);
+                spawn_unit(service, seat, before)
+            }
+            None => {
+                let mut life = Shard::new(shard, instance, context, noted, said, left);
+                if let Some(begins) = begins {
+                    life = life.after_a_panic(begins.served, begins.not_before, begins.orders);
+                }
+                spawn(life, before)
+            }
+        };
         Task {
             instance,
-            handle: spawn(prepared(life), before),
+            handle,
             standing,
             tickets: 0,
             say,
@@ -125,6 +132,23 @@ fn spawn(mut life: Shard, before: Option<JoinHandle<()>>) -> JoinHandle<()> {
         }
         if caught(life.run()).await.is_err() {
             life.last_word();
+        }
+    })
+}
+
+/// The same of a unit.
+fn spawn_unit(
+    service: Arc<dyn Service>,
+    seat: Seat,
+    before: Option<JoinHandle<()>>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Some(before) = before {
+            let _ = before.await;
+        }
+        let watched = seat.watched();
+        if caught(service.serve(seat)).await.is_err() {
+            watched.last_word();
         }
     })
 }

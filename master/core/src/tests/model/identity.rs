@@ -211,6 +211,8 @@ impl Master {
             deploys,
             // Nobody identifies.
             permits: _,
+            // Nor asks for permits that have names.
+            named: _,
             work,
             stage,
             // Discord refuses no RESUME here.
@@ -342,6 +344,8 @@ fn identify_shard(shard: &Shard, hasher: &mut Identity) {
         copied_again: _,
         // No heartbeat goes out here.
         overtaken: _,
+        // Nothing takes long to prepare.
+        prepared: _,
         dialled_from: _,
         basis,
         replays,

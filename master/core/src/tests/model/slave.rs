@@ -147,6 +147,9 @@ impl World {
             ToSlave::Resume(resume) => self.resume(id, &resume),
             ToSlave::Seal(seal) => self.seal(id, seal.epoch),
             ToSlave::SealLate(late) => self.seal_late(id, late),
+            ToSlave::PermitsLeased(_) | ToSlave::Post(_) => {
+                panic!("nobody asked: {:?}", sent.message)
+            }
             ToSlave::Overtake(unit) => {
                 self.connected = Some(id);
                 let overtaken = Overtaken {

@@ -251,6 +251,7 @@ impl World {
         });
         let (now, leaving) = (self.now, self.slaves[&id].leaving.is_some());
         match order {
+            ToSlave::PermitsLeased(_) | ToSlave::Post(_) => panic!("nobody asked: {order:?}"),
             ToSlave::FullStart(start) if !leaving => {
                 for unit in start.shards {
                     self.start(id, unit);

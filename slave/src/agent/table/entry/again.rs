@@ -19,7 +19,8 @@ use super::{Entry, late_seal};
 use crate::{
     agent::table::task::Tasks,
     config::Timings,
-    shard::{Care, FromShard, Left, Order, Said, Shard, Turn, replayed_surely},
+    shard::{Care, FromShard, Left, Order, Said, Turn, replayed_surely},
+    unit::Begins,
 };
 
 impl Entry {
@@ -38,8 +39,12 @@ impl Entry {
         let served = self.is(Holding::Serving);
         let (orders, said) = self.goes_on(&left);
         let not_before = Instant::now() + pause;
-        let prepared = |life: Shard| life.after_a_panic(served, not_before, orders);
-        self.task = tasks.begin(self.shard, left, prepared, None);
+        let begins = Begins {
+            served,
+            not_before,
+            orders,
+        };
+        self.task = tasks.begin(self.shard, left, Some(begins), None);
         said.map(|said| self.task.word(self.shard, self.epoch, said))
     }
 

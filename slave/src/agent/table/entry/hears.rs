@@ -41,6 +41,8 @@ impl Entry {
             | Said::StateReady { .. }
             | Said::Dialled { .. }
             | Said::Overtaken { .. }
+            | Said::Prepares { .. }
+            | Said::Letter(_)
             | Said::StateBroken { .. } => {}
             Said::Progress { step, .. } => self.stepped(*step),
             Said::Identify(cause) => self.waiting = Some(*cause),
@@ -142,10 +144,12 @@ const fn is_of_its_owner(said: &Said) -> bool {
         | Said::StateReady { .. }
         | Said::Dialled { .. }
         | Said::Overtaken { .. }
+        | Said::Prepares { .. }
         | Said::StateBroken { .. } => false,
         Said::Progress { .. }
         | Said::Identify(_)
         | Said::Session(_)
+        | Said::Letter(_)
         | Said::Serving { .. }
         | Said::Sealed(_)
         | Said::SealsLate
