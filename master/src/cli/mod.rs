@@ -6,6 +6,7 @@ mod agent;
 mod agent_status;
 mod arranging;
 mod certs;
+mod channels;
 mod death;
 mod deploy;
 mod doctor;
@@ -115,6 +116,8 @@ enum Command {
     /// For when Discord is well again: it cuts the pause after refused IDENTIFYs short, and
     /// frees what limits.identify_reserve keeps back, until Discord's next reset.
     Identify(VerbArguments),
+    /// Show and change which channels the bot is in, on Twitch
+    Channels(channels::ChannelsArguments),
     /// Forget that Discord refused a late seal: the next deploy that asks for them tries
     RetryLateSeal(VerbArguments),
     /// Have another master lead: one of those that share this one's store
@@ -323,6 +326,7 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
         Command::Events(arguments) => past::events(arguments).await,
         Command::History(arguments) => past::history(arguments).await,
         Command::RestartShard(arguments) => restart::run(arguments).await,
+        Command::Channels(arguments) => channels::run(arguments).await,
         Command::RetryLateSeal(arguments) => {
             let done = "the next deploy that asks for late seals tries one";
             arguments.ask("/v1/retry-late-seal", done).await

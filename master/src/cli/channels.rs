@@ -1,0 +1,162 @@
+//! `baton-master channels`: which channels of Twitch the bot is to be in.
+//!
+//! The once-per-bot work knows them, wherever it runs: the master hands the question on and
+//! prints what it answers.
+
+use std::fmt::Write as _;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{OperatorArguments, say};
+use crate::error::{EXIT_DONE, EXIT_FAILED, Error};
+
+#[derive(Debug, Args)]
+pub(super) struct ChannelsArguments {
+    #[command(flatten)]
+    operator: OperatorArguments,
+    /// The answer as one JSON object
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show the channels: whether each is wanted, authorised and joined, and why not
+    List,
+    /// Show which unit has channels
+    Where(Names),
+    /// Have the bot be in channels
+    ///
+    /// Ends with 1 unless every one is resolved (it is joined next) or ignored (it is joined).
+    Join(Joining),
+    /// Have the bot leave channels
+    Part(Names),
+    /// Allow the bot to be in channels, as a broadcaster does on the invite page
+    Authorise(Joining),
+    /// Take that back: the bot leaves them
+    Revoke(Names),
+    /// Say that channels are alive: what nobody acknowledges for a week is left
+    Acknowledge(Names),
+}
+
+#[derive(Debug, Args)]
+struct Names {
+    /// Logins of the broadcasters
+    #[arg(value_name = "CHANNEL", required = true)]
+    channels: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Joining {
+    #[command(flatten)]
+    names: Names,
+    /// Read them by this account, and not by the usual one
+    #[arg(long, value_name = "LOGIN")]
+    account: Option<String>,
+}
+
+impl Verb {
+    fn question(self) -> Value {
+        let of = |verb: &str, names: Names, account: Option<String>| json!({ "verb": verb, "channels": names.channels, "account": account });
+        match self {
+            Self::List => json!({ "verb": "list" }),
+            Self::Where(names) => of("where", names, None),
+            Self::Join(joining) => of("join", joining.names, joining.account),
+            Self::Part(names) => of("part", names, None),
+            Self::Authorise(joining) => of("authorise", joining.names, joining.account),
+            Self::Revoke(names) => of("revoke", names, None),
+            Self::Acknowledge(names) => of("acknowledge", names, None),
+        }
+    }
+}
+
+pub(super) async fn run(arguments: ChannelsArguments) -> Result<u8, Error> {
+    let client = arguments.operator.client()?;
+    let answer = client.post("/v1/work", arguments.verb.question()).await?;
+    if let Some(error) = answer["error"].as_str() {
+        return Err(Error::Failed(error.to_owned()));
+    }
+    let rows = answer["channels"].as_array().cloned().unwrap_or_default();
+    if arguments.json {
+        say(&answer.to_string());
+    } else {
+        say(table(&rows).trim_end());
+    }
+    let refused = |row: &Value| matches!(row["answer"].as_str(), Some("rejected" | "unauthorised"));
+    Ok(match rows.iter().any(refused) {
+        true => EXIT_FAILED,
+        false => EXIT_DONE,
+    })
+}
+
+/// The columns that a row of a list has, or of answers.
+fn table(rows: &[Value]) -> String {
+    let Some(first) = rows.first() else {
+        return "no channels\n".to_owned();
+    };
+    let columns: &[&str] = match first.get("answer") {
+        Some(_) => &["channel", "answer", "why"],
+        None => &["channel", "state", "unit", "account", "why"],
+    };
+    let cell = |row: &Value, column: &str| match &row[column] {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => baton_protocol::text::readable(text, 200),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            other.to_string()
+        }
+    };
+    let cells: Vec<Vec<String>> =
+        std::iter::once(columns.iter().map(|name| (*name).to_owned()).collect())
+            .chain(
+                rows.iter()
+                    .map(|row| columns.iter().map(|column| cell(row, column)).collect()),
+            )
+            .collect();
+    let width = |at: usize| {
+        cells
+            .iter()
+            .map(|row| row[at].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let mut text = String::new();
+    for row in &cells {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            // Nothing fails that writes to a text.
+            let _ = write!(line, "{cell:width$}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_are_shown_as_a_table_and_answers_with_their_reason() {
+        let rows = [
+            json!({ "channel": "one", "state": "joined", "unit": 3, "account": null }),
+            json!({ "channel": "another", "state": "failed", "unit": 12, "why": "banned" }),
+        ];
+        assert_eq!(
+            table(&rows),
+            "channel  state   unit  account  why\n\
+             one      joined  3     -        -\n\
+             another  failed  12    -        banned\n"
+        );
+        let rows = [json!({ "channel": "one", "answer": "resolved" })];
+        assert_eq!(
+            table(&rows),
+            "channel  answer    why\none      resolved  -\n"
+        );
+        assert_eq!(table(&[]), "no channels\n");
+    }
+}
