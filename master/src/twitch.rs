@@ -28,15 +28,16 @@ pub(crate) struct Twitch;
 
 /// The permits that slaves ask for by name: `join/LOGIN`, `auth/LOGIN` and `helix`.
 pub(crate) fn named(limits: &ResolvedLimits) -> Vec<NamedLimit> {
-    let limit = |prefix: &str, count, window| NamedLimit {
+    let limit = |prefix: &str, count, window, punished| NamedLimit {
         prefix: prefix.to_owned(),
         count,
         window,
+        punished,
     };
     vec![
-        limit("join/", limits.twitch_joins, ACCOUNT_WINDOW),
-        limit("auth/", limits.twitch_logins, ACCOUNT_WINDOW),
-        limit("helix", limits.twitch_helix, HELIX_WINDOW),
+        limit("join/", limits.twitch_joins, ACCOUNT_WINDOW, true),
+        limit("auth/", limits.twitch_logins, ACCOUNT_WINDOW, true),
+        limit("helix", limits.twitch_helix, HELIX_WINDOW, false),
     ]
 }
 

@@ -10,7 +10,7 @@
 //!   use after a crash.
 //! - `store::Guilds`: what stays where it is when a shard moves.
 //! - [`Work`]: what one process of the fleet does.
-//! - [`unit`]: units of another service than Discord.
+//! - [`unit`](mod@unit): units of another service than Discord.
 //! - [`log`](mod@log): logging that never waits for a reader.
 
 #[macro_use]

@@ -88,12 +88,11 @@ impl Slave {
     /// A slave that serves another service than Discord; what is no unit's goes by the
     /// office.
     #[must_use]
-    pub fn serving(service: impl Service) -> (Builder, Office) {
+    pub fn serving(service: impl Service, office: Office) -> Builder {
         let mut builder = Self::builder(Nothing);
-        let office = Office::default();
         builder.service = Some(Arc::new(service));
-        builder.office = Some(office.clone());
-        (builder, office)
+        builder.office = Some(office);
+        builder
     }
 }
 

@@ -7,6 +7,7 @@ mod launched;
 mod page;
 pub mod proxy;
 pub mod sink;
+pub mod twitch;
 
 use std::{
     collections::BTreeMap,

@@ -20,6 +20,7 @@ pub mod programs;
 pub mod records;
 pub mod shim;
 pub mod truth;
+pub mod twitch;
 pub mod verdict;
 pub mod watch;
 pub mod workers;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use baton_protocol::{Sequence, ShardId};
+use baton_protocol::{Epoch, Sequence, ShardId};
 use tokio::sync::Notify;
 
 use crate::event::Event;
@@ -25,8 +25,14 @@ impl<B: Bot + ?Sized> Bot for Arc<B> {
 pub struct Delivery {
     /// By which unit.
     pub unit: ShardId,
-    /// Its number in its unit. It goes on where a unit moves, and begins anew where a unit
-    /// starts anew.
+    /// How many units the fleet has.
+    pub units: u32,
+    /// The epoch of the owner that hands it out.
+    pub epoch: Epoch,
+    /// What its number belongs to. It changes where a unit starts anew.
+    pub session: Arc<str>,
+    /// Its number. It goes on where a unit moves; with [`session`](Self::session) it names the
+    /// event for ever.
     pub sequence: Sequence,
     /// The event.
     pub event: Event,

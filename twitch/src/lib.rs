@@ -12,14 +12,18 @@ pub mod helix;
 pub mod irc;
 mod name;
 pub mod outbox;
+#[cfg(feature = "sink")]
+mod publish;
 mod scale;
 mod seen;
 mod unit;
 
+#[cfg(feature = "sink")]
+pub use self::publish::Publisher;
 pub use self::{
     bot::{Ack, Bot, Delivery},
     event::Event,
     name::{BadLogin, Login, UserId},
     seen::{Key, Seen},
-    unit::{Channels, Cut, Item, Limits, Link, Opened, Order, Transport, Units},
+    unit::{Channels, Conduits, Cut, Item, Limits, Link, Opened, Order, Transport, Units},
 };

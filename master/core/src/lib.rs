@@ -163,7 +163,7 @@ impl Core {
             out: Out::new(now),
             deploys: Deploys::recovered(last, given_up),
             permits,
-            named: NamedPermits::new(now),
+            named: NamedPermits::new(restarted.then_some(now)),
             work: WorkUnit::new(work, journal, floor, settings.home(&fleet)),
             stage: MasterStage::Adopting,
             learnt,

@@ -134,6 +134,8 @@ pub struct NamedLimit {
     pub count: u32,
     /// The window in which the service counts.
     pub window: Duration,
+    /// Whether the service punishes too many, and does not only refuse them.
+    pub punished: bool,
 }
 
 impl NamedLimit {

@@ -49,6 +49,12 @@ struct Desk {
 pub struct NoSuchPermit(String);
 
 impl Office {
+    /// One that nobody has yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// Waits for one permit, for any time, and survives being cancelled. It is to be used at
     /// once.
     ///

@@ -9,7 +9,7 @@ use std::{
 
 use baton_brokers::Kind;
 use baton_tests::{
-    demo::{DemoOptions, hosts, proxy, run, serve_page, sink},
+    demo::{DemoOptions, hosts, proxy, run, serve_page, sink, twitch},
     error::Error,
     verdict::Judged,
 };
@@ -73,8 +73,15 @@ struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=i64::from(hosts::MOST_HOSTS)),
           conflicts_with_all = ["page", "proxy", "sink", "tls", "slave", "probed"])]
     hosts: Option<u8>,
-    /// With --sink: each of these for a shorter time
-    #[arg(long, requires = "sink")]
+    /// A fleet on the simulated Twitch: units of a conduit with many channels, deployed and
+    /// killed under traffic
+    #[arg(long, conflicts_with_all = ["page", "proxy", "sink", "hosts", "tls", "late_seal", "slave", "handler_ms", "probed", "shards", "rate"])]
+    twitch: bool,
+    /// With --twitch: how much later than another one a message may come, in milliseconds
+    #[arg(long, default_value_t = 3000, value_name = "MS", requires = "twitch")]
+    jitter: u64,
+    /// With --sink: each of these for a shorter time; with --twitch: fewer channels too
+    #[arg(long)]
     quick: bool,
     /// Serve until Ctrl-C, with the master's page for a person to play with
     #[arg(long)]
@@ -152,6 +159,22 @@ async fn main() -> ExitCode {
     }
     if arguments.proxy {
         return judged(proxy::run(&options, say).await, json, |it, text| {
+            it.show(text)
+        });
+    }
+    if arguments.twitch {
+        let whole = twitch::Options::default();
+        let options = twitch::Options {
+            jitter: Duration::from_millis(arguments.jitter),
+            keep: arguments.keep,
+            channels: if arguments.quick {
+                1000
+            } else {
+                whole.channels
+            },
+            ..whole
+        };
+        return judged(twitch::run(options, say).await, json, |it, text| {
             it.show(text)
         });
     }

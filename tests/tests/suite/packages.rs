@@ -111,6 +111,19 @@ fn the_programs_and_the_tests_are_built_of_the_same_dependencies_with_the_same_f
 }
 
 #[test]
+fn the_programs_of_discord_stand_on_nothing_of_twitch() {
+    for package in ["baton-master", "baton-relay", "baton-slave", "baton-core"] {
+        let tree = tree(&["--package", package, "--edges=normal,build"]);
+        let of_twitch: Vec<_> = tree
+            .lines()
+            .filter(|line| line.contains("twitch") || line.starts_with("tmi "))
+            .collect();
+        assert!(of_twitch.is_empty(), "{package}: {of_twitch:?}");
+        assert!(tree.lines().count() > 5, "{package}: {tree}");
+    }
+}
+
+#[test]
 fn the_changelog_has_the_version_of_the_workspace() {
     let metadata = metadata(&["--no-deps"]);
     let changelog = fs::read_to_string(root().join("CHANGELOG.md")).unwrap();
@@ -124,17 +137,22 @@ fn the_changelog_has_the_version_of_the_workspace() {
 /// Every crate of the workspace's builds with its features, as far as these kinds of
 /// dependencies reach.
 fn features(kinds: &str) -> BTreeSet<String> {
+    let lines = tree(&["--workspace", "--format={p} {f}", "--edges", kinds]);
+    let lines = lines.lines().map(|line| line.trim_end_matches(" (*)"));
+    lines.map(str::to_owned).collect()
+}
+
+/// What `cargo tree` prints, a package a line.
+fn tree(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "--offline", "--workspace"])
-        .args(["--prefix=none", "--format={p} {f}", "--edges", kinds])
+        .args(["tree", "--locked", "--offline", "--prefix=none"])
+        .args(arguments)
         .current_dir(root())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    let lines = String::from_utf8(output.stdout).unwrap();
-    let lines = lines.lines().map(|line| line.trim_end_matches(" (*)"));
-    lines.map(str::to_owned).collect()
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// `1.89` and `1.89.0` are the same.

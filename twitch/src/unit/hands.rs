@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use baton_protocol::{Sequence, SequenceRanges, ShardId, Ticket, message::CarriedEvent};
+use baton_protocol::{Epoch, Sequence, SequenceRanges, ShardId, Ticket, message::CarriedEvent};
 
 use crate::{
     bot::{Ack, Bot, Delivery, Finished, Finishing},
@@ -30,11 +30,22 @@ pub(super) struct Hands {
     held: SequenceRanges,
     /// Events that came on the old connection behind the seal, and run.
     strays: usize,
+    strayed: Sequence,
+    /// Of which owner, of how many units, and what the numbers belong to.
+    of: Of,
     finishing: Arc<Finishing>,
 }
 
-/// The number of a stray: it has none.
+/// To its unit a stray has no number.
 const STRAY: Sequence = Sequence(0);
+
+/// What is the same for all events of an owner.
+#[derive(Clone, Debug)]
+pub(super) struct Of {
+    pub(super) units: u32,
+    pub(super) epoch: Epoch,
+    pub(super) session: Arc<str>,
+}
 
 impl Hands {
     pub(super) fn new(unit: ShardId, bot: Arc<dyn Bot>, most: usize) -> Self {
@@ -49,12 +60,20 @@ impl Hands {
             running: BTreeMap::new(),
             held: SequenceRanges::new(),
             strays: 0,
+            strayed: Sequence(0),
+            of: Of {
+                units: 0,
+                epoch: Epoch(0),
+                session: Arc::from(""),
+            },
             finishing: Arc::default(),
         }
     }
 
     /// The unit begins anew, or where another one stopped.
-    pub(super) fn begin(&mut self, ticket: Option<&Ticket>) {
+    pub(super) fn begin(&mut self, of: Of, ticket: Option<&Ticket>) {
+        self.of = of;
+        self.strayed = Sequence(0);
         self.generation += 1;
         self.running.clear();
         self.above = SequenceRanges::new();
@@ -85,26 +104,45 @@ impl Hands {
         self.give(sequence, event, may_repeat);
     }
 
-    /// Hands an event out that came on the old connection behind the seal. It has no number: it
-    /// is of no ticket.
+    /// Hands an event out that came on the old connection behind the seal. It is of no ticket,
+    /// and so are its numbers.
     pub(super) fn hand_stray(&mut self, event: Event) {
         self.strays += 1;
-        self.give(STRAY, event, false);
+        self.strayed = self.strayed.next();
+        let session = format!("{}/{}/behind", self.of.session, self.of.epoch).into();
+        let delivery = self.delivery(self.strayed, session, event, false);
+        self.bot.handle(delivery, self.ack(STRAY));
     }
 
     fn give(&self, sequence: Sequence, event: Event, may_repeat: bool) {
-        let ack = Ack {
+        let delivery = self.delivery(sequence, self.of.session.clone(), event, may_repeat);
+        self.bot.handle(delivery, self.ack(sequence));
+    }
+
+    fn ack(&self, sequence: Sequence) -> Ack {
+        Ack {
             sequence,
             generation: self.generation,
             finishing: self.finishing.clone(),
-        };
-        let delivery = Delivery {
+        }
+    }
+
+    fn delivery(
+        &self,
+        sequence: Sequence,
+        session: Arc<str>,
+        event: Event,
+        may_repeat: bool,
+    ) -> Delivery {
+        Delivery {
             unit: self.unit,
+            units: self.of.units,
+            epoch: self.of.epoch,
+            session,
             sequence,
             event,
             may_repeat,
-        };
-        self.bot.handle(delivery, ack);
+        }
     }
 
     /// The events that are finished since the last call, noted. Survives being cancelled.

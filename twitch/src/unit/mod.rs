@@ -6,6 +6,7 @@
 //! transport   what a connection is to a unit: conduits and IRC are two of them
 //! ```
 
+mod conduit;
 mod hands;
 mod life;
 #[cfg(test)]
@@ -17,7 +18,10 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use baton_slave::unit::{Seat, Service};
 
 use self::life::Life;
-pub use self::transport::{Channels, Cut, Item, Link, Opened, Order, Transport};
+pub use self::{
+    conduit::Conduits,
+    transport::{Channels, Cut, Item, Link, Opened, Order, Transport},
+};
 use crate::bot::Bot;
 
 /// Units of one transport, for one bot. Given to

@@ -11,8 +11,8 @@
 //! The service counts when a permit is used, and that may be up to [`VALID`] later than it was
 //! leased. So the window here is longer by that: however the uses lie, no window of the service
 //! has more than `count` of them. A permit counts as used when it is leased, whatever becomes of
-//! the slave. A master that begins does not know what the one before leased, and leases
-//! nothing for one window.
+//! the slave. A master that follows another one does not know what that one leased, and leases
+//! nothing for one window, where the service punishes too many.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -43,8 +43,8 @@ const MOST: usize = 4096;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NamedPermits {
     known: BTreeMap<String, State>,
-    /// Nothing is leased before: what the master before leased is not known.
-    since: Time,
+    /// Since when it is known what was leased; `None`: nothing was before.
+    since: Option<Time>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -57,10 +57,11 @@ struct State {
 }
 
 impl NamedPermits {
-    pub(crate) const fn new(now: Time) -> Self {
+    /// `since`: a master before may have leased some.
+    pub(crate) const fn new(since: Option<Time>) -> Self {
         Self {
             known: BTreeMap::new(),
-            since: now,
+            since,
         }
     }
 
@@ -110,8 +111,12 @@ impl NamedPermits {
                 continue;
             };
             state.waiting.retain(|slave, _| fleet.is_joined(*slave));
-            let from = self.since.after(limit.span());
-            if from > out.now && !state.waiting.is_empty() && !mutant!("named-forgotten") {
+            let from = self.since.filter(|_| limit.punished);
+            let from = from.map(|since| since.after(limit.span()));
+            if let Some(from) = from.filter(|from| *from > out.now)
+                && !state.waiting.is_empty()
+                && !mutant!("named-forgotten")
+            {
                 next = Some(next.map_or(from, |next| next.min(from)));
                 continue;
             }

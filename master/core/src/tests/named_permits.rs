@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use baton_protocol::message::{PermitsLeased, PermitsWanted};
 
 use super::*;
-use crate::settings::NamedLimit;
+use crate::{event::JournalState, settings::NamedLimit};
 
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -16,12 +16,11 @@ fn of_joins(count: u32) -> Rig {
             prefix: "join/".to_owned(),
             count,
             window: WINDOW,
+            punished: true,
         }],
         ..settings(1)
     });
     rig.join(A, Role::Relaunch);
-    // What a master before leased is over.
-    rig.wait(WINDOW + SECOND);
     rig
 }
 
@@ -83,17 +82,28 @@ fn slaves_that_wait_take_turns_and_each_account_has_its_own() {
 }
 
 #[test]
-fn a_master_that_begins_leases_nothing_for_a_window() {
-    let mut rig = Rig::new(Settings {
-        named: vec![NamedLimit {
-            prefix: "join/".to_owned(),
-            count: 20,
-            window: WINDOW,
-        }],
+fn a_master_that_follows_another_one_leases_what_is_punished_only_after_a_window() {
+    let limit = |prefix: &str, punished| NamedLimit {
+        prefix: prefix.to_owned(),
+        count: 20,
+        window: WINDOW,
+        punished,
+    };
+    let settings = Settings {
+        named: vec![limit("join/", true), limit("ask", false)],
         ..settings(1)
-    });
+    };
+    let recovered = Recovered {
+        journal: JournalState::Lost,
+        ..Recovered::default()
+    };
+    let mut rig = Rig::restarted(settings, recovered);
     rig.join(A, Role::Relaunch);
     assert_eq!(leased(&rig.say(A, wants("join/bot", 5))), BTreeMap::new());
+    assert_eq!(
+        leased(&rig.say(A, wants("ask", 2))),
+        BTreeMap::from([(A, 2)])
+    );
     assert_eq!(leased(&rig.wait(WINDOW)), BTreeMap::new());
     assert_eq!(leased(&rig.wait(SECOND)), BTreeMap::from([(A, 5)]));
 }

@@ -9,7 +9,10 @@ use tokio::time::Instant;
 use super::{Life, Preparing, Redial, Stage};
 use crate::{
     seen::Key,
-    unit::transport::{self, Channels},
+    unit::{
+        hands::Of,
+        transport::{self, Channels},
+    },
 };
 
 impl Life {
@@ -49,8 +52,8 @@ impl Life {
         if let Some(ticket) = stood {
             self.comes_with(ticket);
         }
-        self.hands.begin(stood);
-        self.session = format!("{}/{epoch}", self.seat.unit());
+        self.session = format!("{}/{epoch}/{:016x}", self.seat.unit(), drawn());
+        self.hands.begin(self.of(), stood);
         self.stage = Stage::Starting { goes_on: false };
         self.seat.starting(epoch);
         self.say_session();
@@ -67,8 +70,8 @@ impl Life {
         let was_prepared = self.preparing.as_ref().is_some_and(|it| it.is_ready);
         self.owns(epoch);
         self.comes_with(ticket);
-        self.hands.begin(Some(ticket));
         self.session = discord::Session::id_of(&ticket.session).to_owned();
+        self.hands.begin(self.of(), Some(ticket));
         let now = Instant::now();
         for key in ticket.seen.chunks_exact(8) {
             if let Ok(key) = key.try_into() {
@@ -86,6 +89,14 @@ impl Life {
         match self.link {
             Some(_) => self.take(),
             None => self.open(),
+        }
+    }
+
+    fn of(&self) -> Of {
+        Of {
+            units: self.seat.units(),
+            epoch: self.epoch,
+            session: self.session.as_str().into(),
         }
     }
 
@@ -155,4 +166,12 @@ impl Life {
         }
         is_newer
     }
+}
+
+/// So that no two sessions of a unit are ever called the same, whatever a master forgot.
+fn drawn() -> u64 {
+    let mut bytes = [0; 8];
+    // Without random numbers the epoch tells them apart.
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_ne_bytes(bytes)
 }

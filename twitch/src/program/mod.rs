@@ -1,0 +1,120 @@
+//! The program: its settings, its output, and how it is run.
+
+mod options;
+mod output;
+
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
+
+use baton_slave::{Error, Slave, unit::Office};
+use baton_twitch::{Conduits, Units, helix};
+use clap::Parser;
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use self::{
+    options::{Options, Way, wanted},
+    output::Lines,
+};
+
+/// Blocking work that is still under way at the end gets so long.
+const AT_THE_END: Duration = Duration::from_secs(1);
+
+/// Reads the settings and serves, until a master or a signal ends it.
+pub(crate) fn run() -> Result<(), Error> {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) if error.use_stderr() => {
+            let text = error.render().to_string();
+            let first = text.split("\n\n").next().unwrap_or_default();
+            return Err(Error::Config(
+                first.trim_start_matches("error: ").to_owned(),
+            ));
+        }
+        // Help and version.
+        Err(error) => error.exit(),
+    };
+    start_logging(&options.log)?;
+    let runtime = runtime()?;
+    let ended = runtime.block_on(serve(options));
+    // A disk that hangs under a task must not hold the process.
+    runtime.shutdown_timeout(AT_THE_END);
+    ended
+}
+
+async fn serve(options: Options) -> Result<(), Error> {
+    let config = options.slave()?;
+    let stop = stop_at_signals()?;
+    let lines = Lines::start(&options.sink, stop.clone())
+        .map_err(|error| Error::Config(format!("sink: {error}")))?;
+    let office = Office::new();
+    let units = match options.transport {
+        Way::Conduit => Units::new(conduits(&options, office.clone())?, lines),
+        Way::Irc => {
+            return Err(Error::Config(
+                "transport: irc is not in this build".to_owned(),
+            ));
+        }
+    };
+    let slave = Slave::serving(units, office).config(config).stop(stop);
+    slave.run().await
+}
+
+/// The shards of the conduit.
+fn conduits(options: &Options, office: Office) -> Result<Conduits, Error> {
+    let id = wanted(options.client_id.as_ref(), "--client-id")?;
+    let conduit = wanted(options.conduit.as_ref(), "--conduit")?;
+    let config = helix::Config::new(id, &options.client_secret()?)
+        .with_api(&options.helix_url)
+        .with_oauth(&options.oauth_url);
+    let helix = helix::Helix::new(config).map_err(|error| Error::Config(error.to_string()))?;
+    Ok(Conduits::new(helix, conduit, &options.eventsub_url, office))
+}
+
+fn runtime() -> Result<Runtime, Error> {
+    let built = Builder::new_multi_thread().enable_all().build();
+    built.map_err(|source| Error::System {
+        what: "start the runtime",
+        source,
+    })
+}
+
+fn stop_at_signals() -> Result<CancellationToken, Error> {
+    let listen = |kind| {
+        signal(kind).map_err(|source| Error::System {
+            what: "listen for signals",
+            source,
+        })
+    };
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let stop = CancellationToken::new();
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        asked.cancel();
+    });
+    Ok(stop)
+}
+
+fn start_logging(filter: &str) -> Result<(), Error> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| Error::Config(format!("log: `{filter}`: {error}")))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        // A log whose reader is gone is no reason to end.
+        .log_internal_errors(false)
+        .with_writer(baton_slave::log::writer)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! The settings of this process: a flag wins over the environment, the environment over the
+//! default.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use baton_slave::{Address, Error, SecretSource, SlaveConfig, parse_role};
+use baton_twitch::Login;
+use clap::{Parser, ValueEnum};
+
+use super::output::Sink;
+
+/// A process of a Twitch fleet: channels by EventSub conduits or IRC, whose connections
+/// survive a deploy. Its events are JSON lines on standard output.
+///
+/// Exit codes: 0 told to leave, 1 the system failed, 2 wrong configuration or refused by the
+/// master, 75 the master is busy: try again later.
+#[derive(Debug, Parser)]
+#[command(name = "baton-twitch", version, args_override_self = true)]
+pub(crate) struct Options {
+    /// The masters, with commas between them: unix:PATH, tls://HOST:PORT, or HOST:PORT on
+    /// this host
+    #[arg(
+        long,
+        env = "BATON_MASTER",
+        value_name = "ADDRESS,...",
+        default_value = "127.0.0.1:7447"
+    )]
+    master: String,
+    /// The master's runtime directory, for the fleet's secret [default:
+    /// $XDG_RUNTIME_DIR/baton, else /run/baton]
+    #[arg(long, env = "BATON_RUNTIME_DIR", value_name = "DIR")]
+    runtime_dir: Option<PathBuf>,
+    /// The folder with the certificate of this host's slaves (ca.pem, cert.pem, key.pem), for
+    /// masters at tls://
+    #[arg(long, env = "BATON_TLS_DIR", value_name = "DIR")]
+    tls_dir: Option<PathBuf>,
+    /// The slot that this process fills
+    #[arg(long, env = "BATON_SLOT", value_name = "NAME", default_value = "main")]
+    slot: String,
+    /// candidate, standby or relaunch
+    #[arg(long, env = "BATON_ROLE", default_value = "candidate")]
+    role: String,
+    /// What you call this build
+    #[arg(long, env = "BATON_BUILD", value_name = "NAME", default_value = concat!("baton-twitch ", env!("CARGO_PKG_VERSION")))]
+    build: String,
+    /// The way to Twitch
+    #[arg(long, env = "BATON_TWITCH_TRANSPORT", value_enum, default_value_t = Way::Conduit)]
+    pub(crate) transport: Way,
+    /// Client id of the application
+    #[arg(long, env = "BATON_TWITCH_CLIENT_ID", value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+    /// File that holds the application's client secret
+    #[arg(long, env = "BATON_TWITCH_CLIENT_SECRET_FILE", value_name = "FILE")]
+    client_secret_file: Option<PathBuf>,
+    /// The conduit whose shards are the units; it is never made or deleted by itself
+    #[arg(long, env = "BATON_TWITCH_CONDUIT", value_name = "ID")]
+    pub(crate) conduit: Option<String>,
+    /// With irc: the account that reads; without one, channels are read anonymously
+    #[arg(long, env = "BATON_TWITCH_ACCOUNT", value_name = "LOGIN")]
+    pub(crate) account: Option<Login>,
+    /// File that holds the account's user token
+    #[arg(long, env = "BATON_TWITCH_ACCOUNT_TOKEN_FILE", value_name = "FILE")]
+    account_token_file: Option<PathBuf>,
+    /// File with the channels that are wanted and authorised; made where it is missing. One
+    /// file a fleet: whichever process runs the once-per-bot work has to reach it
+    #[arg(long, env = "BATON_TWITCH_CHANNELS", value_name = "FILE")]
+    pub(crate) channels: Option<PathBuf>,
+    /// Let the bot be in every channel that is wanted, authorised or not
+    #[arg(long, env = "BATON_TWITCH_ANYBODY")]
+    pub(crate) anybody: bool,
+    /// Channels of one unit, with irc; 1 to 100
+    #[arg(long, env = "BATON_TWITCH_CHANNELS_A_UNIT", value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) channels_a_unit: u32,
+    /// With irc: how long two connections may be apart before a unit that moves is cut over
+    #[arg(long, env = "BATON_TWITCH_SETTLE", value_name = "TIME", default_value = "4s", value_parser = humantime::parse_duration)]
+    pub(crate) settle: Duration,
+    /// Helix in place of Twitch's own
+    #[arg(
+        long,
+        env = "BATON_TWITCH_HELIX_URL",
+        value_name = "URL",
+        default_value = "https://api.twitch.tv/helix"
+    )]
+    pub(crate) helix_url: String,
+    /// OAuth in place of Twitch's own
+    #[arg(
+        long,
+        env = "BATON_TWITCH_OAUTH_URL",
+        value_name = "URL",
+        default_value = "https://id.twitch.tv/oauth2"
+    )]
+    pub(crate) oauth_url: String,
+    /// EventSub in place of Twitch's own
+    #[arg(
+        long,
+        env = "BATON_TWITCH_EVENTSUB_URL",
+        value_name = "URL",
+        default_value = "wss://eventsub.wss.twitch.tv/ws"
+    )]
+    pub(crate) eventsub_url: String,
+    /// IRC in place of Twitch's own; tls://HOST:PORT, or HOST:PORT on this host
+    #[arg(
+        long,
+        env = "BATON_TWITCH_IRC",
+        value_name = "ADDRESS",
+        default_value = "tls://irc.chat.twitch.tv:6697"
+    )]
+    pub(crate) irc: String,
+    /// Where events go: stdout, none, or file:PATH, in which %p is the process id
+    #[arg(
+        long,
+        env = "BATON_SINK",
+        value_name = "SINK",
+        default_value = "stdout"
+    )]
+    pub(crate) sink: Sink,
+    /// What is logged, as in RUST_LOG
+    #[arg(long, env = "BATON_LOG", value_name = "FILTER", default_value = "info")]
+    pub(crate) log: String,
+}
+
+/// The ways to Twitch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Way {
+    /// Shards of a conduit of EventSub
+    Conduit,
+    /// Chat over IRC
+    Irc,
+}
+
+impl Options {
+    /// What the slave is told.
+    pub(crate) fn slave(&self) -> Result<SlaveConfig, Error> {
+        let masters = Address::list(&self.master)
+            .map_err(|error| Error::Config(format!("master: {error}")))?;
+        let runtime_dir = self.runtime_dir.clone().or_else(default_runtime_dir);
+        let mut config = SlaveConfig::new("twitch")
+            .with_masters(masters)
+            .with_slot(&self.slot)
+            .with_role(parse_role(&self.role).map_err(Error::Config)?)
+            .with_build(&self.build)
+            .with_secret(SecretSource::from_env(runtime_dir)?);
+        if let Some(dir) = &self.tls_dir {
+            config = config.with_tls_dir(dir);
+        }
+        Ok(config)
+    }
+
+    /// The application's secret.
+    pub(crate) fn client_secret(&self) -> Result<String, Error> {
+        let file = wanted(self.client_secret_file.as_ref(), "--client-secret-file")?;
+        secret_in(file, "client_secret_file")
+    }
+
+    /// The account's user token; `None`: channels are read anonymously.
+    pub(crate) fn account_token(&self) -> Result<Option<String>, Error> {
+        if self.account.is_none() {
+            return Ok(None);
+        }
+        let file = wanted(
+            self.account_token_file.as_ref(),
+            "--account-token-file, with --account",
+        )?;
+        secret_in(file, "account_token_file").map(Some)
+    }
+}
+
+/// An option that the others make necessary.
+pub(crate) fn wanted<'a, T>(given: Option<&'a T>, name: &str) -> Result<&'a T, Error> {
+    given.ok_or_else(|| Error::Config(format!("give {name}; see baton-twitch --help")))
+}
+
+fn default_runtime_dir() -> Option<PathBuf> {
+    let given = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
+    let dir = given.map_or_else(|| PathBuf::from("/run"), PathBuf::from);
+    Some(dir.join("baton"))
+}
+
+fn secret_in(file: &PathBuf, key: &str) -> Result<String, Error> {
+    let text = fs::read_to_string(file)
+        .map_err(|error| Error::Config(format!("{key}: {}: {error}", file.display())))?;
+    let text = text.trim().trim_start_matches("oauth:").to_owned();
+    match text.is_empty() {
+        true => Err(Error::Config(format!("{key}: {} is empty", file.display()))),
+        false => Ok(text),
+    }
+}

@@ -1,0 +1,215 @@
+//! A unit that is a shard of a conduit.
+//!
+//! The subscriptions belong to the conduit, and each message goes to one session: that of the
+//! shard that its channel falls to. So a unit moves by one request: the next owner connects while
+//! the one before serves, and when it owns the unit it gives the shard to its session. What was
+//! on its way to the session before comes there, and is handed out there.
+//!
+//! ```text
+//! connect ─▶ Welcome ─▶ ready ─Take─▶ PATCH ─▶ live
+//!               └── 8 s without Take: once more, for Twitch closes a session of no use
+//! ```
+//!
+//! The shard is given away last, and by who owns the unit: if anything dies on the way, its
+//! shard still has a session. No conduit is made or deleted here, and no shard is ever disabled.
+
+use std::{sync::Arc, time::Duration};
+
+use baton_slave::unit::Office;
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+
+use super::transport::{Cut, Item, Link, Opened, Order, Transport};
+use crate::{
+    eventsub::{Incoming, Stream},
+    helix::Helix,
+};
+
+/// Twitch closes a session 10 s after its Welcome that is of no use: a connection that waits
+/// to take a unit over is made again in time.
+const OF_NO_USE: Duration = Duration::from_secs(8);
+
+/// How long connecting may take, up to the Welcome.
+const DIAL: Duration = Duration::from_secs(10);
+
+/// Items that wait for the unit. Behind them, the socket waits.
+const WAITING: usize = 64;
+
+/// The permit that a request to Helix costs.
+const PERMIT: &str = "helix";
+
+/// Shards of one conduit, as units: unit 3 is shard 3.
+#[derive(Clone)]
+pub struct Conduits(Arc<Inner>);
+
+struct Inner {
+    helix: Helix,
+    conduit: String,
+    eventsub: String,
+    office: Office,
+}
+
+impl Conduits {
+    /// Of this conduit; `eventsub` is where its sessions are opened.
+    #[must_use]
+    pub fn new(helix: Helix, conduit: &str, eventsub: &str, office: Office) -> Self {
+        Self(Arc::new(Inner {
+            helix,
+            conduit: conduit.to_owned(),
+            eventsub: eventsub.to_owned(),
+            office,
+        }))
+    }
+}
+
+impl std::fmt::Debug for Conduits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conduits").finish_non_exhaustive()
+    }
+}
+
+impl Transport for Conduits {
+    fn cut(&self) -> Cut {
+        Cut::One
+    }
+
+    fn open(&self, opened: Opened) -> Link {
+        let (items, heard) = mpsc::channel(WAITING);
+        let (orders, told) = mpsc::channel(16);
+        let connection = Connection {
+            inner: Arc::clone(&self.0),
+            shard: opened.unit.get(),
+            items,
+            told,
+        };
+        let task = tokio::spawn(connection.run());
+        Link::new(heard, orders, task)
+    }
+}
+
+/// One connection of a unit.
+struct Connection {
+    inner: Arc<Inner>,
+    shard: u32,
+    items: mpsc::Sender<Item>,
+    told: mpsc::Receiver<Order>,
+}
+
+/// Why a connection is over.
+struct Over {
+    why: String,
+    fatal: bool,
+}
+
+impl Connection {
+    async fn run(mut self) {
+        let Err(Over { why, fatal }) = self.connected().await;
+        // The unit listens no more: it has another connection, or is gone.
+        let _ = self.items.send(Item::Ended { why, fatal }).await;
+    }
+
+    async fn connected(&mut self) -> Result<std::convert::Infallible, Over> {
+        let mut stream = self.dial().await?;
+        self.says(Item::Ready).await?;
+        // Until it is to take the shard over.
+        loop {
+            match timeout(OF_NO_USE, self.waits(&mut stream)).await {
+                Ok(Ok(())) => break,
+                Ok(Err(over)) => return Err(over),
+                Err(_) => stream = self.dial().await?,
+            }
+        }
+        self.take(&stream).await?;
+        loop {
+            tokio::select! {
+                biased;
+                order = self.told.recv() => match order {
+                    // The unit comes back to this session.
+                    Some(Order::Take) => self.take(&stream).await?,
+                    Some(Order::Channels(_) | Order::Letter(_)) => {}
+                    None => return Err(over("the unit is gone", false)),
+                },
+                incoming = stream.next() => self.heard(incoming).await?,
+            }
+        }
+    }
+
+    async fn dial(&self) -> Result<Stream, Over> {
+        let dialled = Stream::connect(&self.inner.eventsub, DIAL).await;
+        dialled.map_err(|error| over(error, false))
+    }
+
+    /// Nothing comes on a session of no use, but its end.
+    async fn waits(&mut self, stream: &mut Stream) -> Result<(), Over> {
+        loop {
+            tokio::select! {
+                order = self.told.recv() => match order {
+                    Some(Order::Take) => return Ok(()),
+                    Some(Order::Channels(_) | Order::Letter(_)) => {}
+                    None => return Err(over("the unit is gone", false)),
+                },
+                incoming = stream.next() => self.heard(incoming).await?,
+            }
+        }
+    }
+
+    /// Gives the shard to this session.
+    async fn take(&self, stream: &Stream) -> Result<(), Over> {
+        let permit = self.inner.office.permit(PERMIT).await;
+        permit.map_err(|error| over(error, true))?;
+        let session = stream.id();
+        let conduit = &self.inner.conduit;
+        let assigned = self
+            .inner
+            .helix
+            .assign(conduit, &[(self.shard, &session)])
+            .await;
+        match assigned {
+            Ok(refused) => match refused.into_iter().next() {
+                None => self.says(Item::Live).await,
+                Some(refused) => Err(over(refused, false)),
+            },
+            Err(error) => {
+                let fatal = error.is_final();
+                if !fatal {
+                    sleep(error.retry_after().unwrap_or(Duration::ZERO)).await;
+                }
+                Err(over(error, fatal))
+            }
+        }
+    }
+
+    async fn heard(&self, incoming: Incoming) -> Result<(), Over> {
+        match incoming {
+            Incoming::Event(event) => self.says(Item::Event(event)).await,
+            Incoming::Revoked(revoked) => {
+                tracing::warn!(?revoked, "a subscription was revoked");
+                match serde_json::to_vec(&revoked) {
+                    Ok(letter) => self.says(Item::Letter(letter.into())).await,
+                    Err(_) => Ok(()),
+                }
+            }
+            Incoming::Ended { code, why } => Err(over(
+                match code {
+                    Some(code) => format!("Twitch closed the session with {code}: {why}"),
+                    None => why,
+                },
+                false,
+            )),
+        }
+    }
+
+    async fn says(&self, item: Item) -> Result<(), Over> {
+        let said = self.items.send(item).await;
+        said.map_err(|_| over("the unit is gone", false))
+    }
+}
+
+fn over(why: impl ToString, fatal: bool) -> Over {
+    Over {
+        why: why.to_string(),
+        fatal,
+    }
+}
