@@ -98,9 +98,8 @@ impl Ownership<'_> {
             return;
         };
         let (slot, had_no_session) = (shard.slot, shard.phase.has_no_session());
-        let alone = shard
-            .alone
-            .filter(|_| had_no_session && self.settings.overlaps());
+        let is_known = epoch > Epoch(1) && had_no_session && self.settings.overlaps();
+        let alone = shard.alone.filter(|_| is_known);
         shard.begins_to_serve(from, self.out.now);
         debug_assert!(epoch <= shard.epoch, "an epoch that is served is used up");
         // After a restart a later epoch may be reserved in the journal: that row

@@ -60,7 +60,7 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<TwitchVerdict> 
             twitch: twitch(options),
             units: options.units,
             standbys: 1,
-            limits: "soak = \"2s\"\ncanary_time = \"0s\"\n".to_owned(),
+            limits: "contact = \"300ms\"\nsoak = \"2s\"\ncanary_time = \"0s\"\n".to_owned(),
             arguments: Vec::new(),
             keep: options.keep,
         },
