@@ -11,7 +11,7 @@ pub mod helix;
 pub mod irc;
 mod name;
 pub mod outbox;
-mod scale;
+pub mod scale;
 mod seen;
 
 pub use self::{
