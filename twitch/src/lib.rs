@@ -8,6 +8,7 @@ pub mod channels;
 mod event;
 pub mod eventsub;
 pub mod helix;
+pub mod invite;
 pub mod irc;
 mod name;
 pub mod outbox;
