@@ -9,12 +9,13 @@ pub mod channels;
 mod event;
 pub mod eventsub;
 pub mod helix;
+pub mod invite;
 pub mod irc;
 mod name;
 pub mod outbox;
 #[cfg(feature = "sink")]
 mod publish;
-mod scale;
+pub mod scale;
 mod seen;
 mod unit;
 

@@ -143,6 +143,7 @@ fn event(text: &str, payload: &str, metadata: &Metadata<'_>) -> serde_json::Resu
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -59,7 +59,7 @@ struct Before {
 enum Came {
     Current(Heard),
     Before(Heard),
-    Next(Result<Session, Error>),
+    Next(Box<Result<Session, Error>>),
     Looks,
 }
 
@@ -93,7 +93,7 @@ impl Stream {
             let came = tokio::select! {
                 biased;
                 heard = next_of(self.before.as_mut().map(|it| &mut it.session)) => Came::Before(heard),
-                opened = opened(self.next.as_mut()) => Came::Next(opened),
+                opened = opened(self.next.as_mut()) => Came::Next(Box::new(opened)),
                 heard = self.current.next(), if !alone && !self.is_over => Came::Current(heard),
                 () = sleep_until(look.unwrap_or(now)), if look.is_some() => Came::Looks,
             };
@@ -133,7 +133,7 @@ impl Stream {
             }
             Came::Next(opened) => {
                 self.next = None;
-                match opened {
+                match *opened {
                     Ok(session) => {
                         let session = std::mem::replace(&mut self.current, session);
                         let is_over = std::mem::take(&mut self.is_over);

@@ -216,6 +216,7 @@ pub(super) fn encoded(value: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -98,6 +98,7 @@ pub(crate) fn refused(why: impl ToString) -> Value {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
