@@ -26,5 +26,7 @@ pub use self::{
     event::Event,
     name::{BadLogin, Login, UserId},
     seen::{Key, Seen},
-    unit::{Channels, Conduits, Cut, Item, Limits, Link, Opened, Order, Transport, Units},
+    unit::{
+        Accounts, Channels, Conduits, Cut, Irc, Item, Limits, Link, Opened, Order, Transport, Units,
+    },
 };

@@ -136,7 +136,7 @@ impl Agent {
         }
         self.checkpoint();
         if let Some(office) = &self.base.office {
-            office.begins_anew();
+            office.begins_anew(accepted.shard_count);
         }
     }
 

@@ -7,7 +7,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use baton_protocol::{
@@ -31,6 +34,7 @@ struct Inner {
     out: Notify,
     /// A letter came for the work.
     come: Notify,
+    units: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +82,12 @@ impl Office {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(no_such()),
         }
+    }
+
+    /// How many units the fleet has; 0 until a master said so.
+    #[must_use]
+    pub fn units(&self) -> u32 {
+        self.0.units.load(Ordering::Relaxed)
     }
 
     /// How many wait for permits right now.
@@ -149,8 +159,9 @@ impl Office {
         desk.out.pop_front().map(ToMaster::Post)
     }
 
-    /// A master listens that knows nothing of what was asked before.
-    pub(crate) fn begins_anew(&self) {
+    /// A master listens that knows nothing of what was asked before. It has so many units.
+    pub(crate) fn begins_anew(&self, units: u32) {
+        self.0.units.store(units, Ordering::Relaxed);
         {
             let mut desk = self.desk();
             let names: BTreeSet<_> = desk.waiting.keys().cloned().collect();
@@ -237,7 +248,7 @@ mod tests {
         office.leased(&leased("join/bot", 1));
         assert_eq!(first.await.expect("it ends"), Ok(()));
         assert_eq!(office.waiting(), 1);
-        office.begins_anew();
+        office.begins_anew(4);
         assert_eq!(
             wanted(&office),
             [("join/bot".to_owned(), 1)],

@@ -9,7 +9,7 @@ use std::{
 };
 
 use baton_slave::{Error, Slave, unit::Office};
-use baton_twitch::{Conduits, Units, helix};
+use baton_twitch::{Conduits, Irc, Units, helix};
 use clap::Parser;
 use tokio::{
     runtime::{Builder, Runtime},
@@ -56,11 +56,7 @@ async fn serve(options: Options) -> Result<(), Error> {
     let office = Office::new();
     let units = match options.transport {
         Way::Conduit => Units::new(conduits(&options, office.clone())?, lines),
-        Way::Irc => {
-            return Err(Error::Config(
-                "transport: irc is not in this build".to_owned(),
-            ));
-        }
+        Way::Irc => Units::new(irc(&options, office.clone())?, lines),
     };
     let slave = Slave::serving(units, office).config(config).stop(stop);
     slave.run().await
@@ -75,6 +71,18 @@ fn conduits(options: &Options, office: Office) -> Result<Conduits, Error> {
         .with_oauth(&options.oauth_url);
     let helix = helix::Helix::new(config).map_err(|error| Error::Config(error.to_string()))?;
     Ok(Conduits::new(helix, conduit, &options.eventsub_url, office))
+}
+
+/// Connections of IRC.
+fn irc(options: &Options, office: Office) -> Result<Irc, Error> {
+    let address = options.irc.parse();
+    let address = address.map_err(|why| Error::Config(format!("irc: {why}")))?;
+    Ok(Irc::new(
+        address,
+        options.accounts()?,
+        options.settle,
+        office,
+    ))
 }
 
 fn runtime() -> Result<Runtime, Error> {

@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use baton_slave::{Address, Error, SecretSource, SlaveConfig, parse_role};
-use baton_twitch::Login;
+use baton_twitch::{Accounts, Login};
 use clap::{Parser, ValueEnum};
 
 use super::output::Sink;
@@ -55,12 +55,12 @@ pub(crate) struct Options {
     /// The conduit whose shards are the units; it is never made or deleted by itself
     #[arg(long, env = "BATON_TWITCH_CONDUIT", value_name = "ID")]
     pub(crate) conduit: Option<String>,
-    /// With irc: the account that reads; without one, channels are read anonymously
+    /// With irc: the usual account; without one, channels are read anonymously
     #[arg(long, env = "BATON_TWITCH_ACCOUNT", value_name = "LOGIN")]
     pub(crate) account: Option<Login>,
-    /// File that holds the account's user token
-    #[arg(long, env = "BATON_TWITCH_ACCOUNT_TOKEN_FILE", value_name = "FILE")]
-    account_token_file: Option<PathBuf>,
+    /// File with the bot's accounts for irc, a login and its user token in each line
+    #[arg(long, env = "BATON_TWITCH_ACCOUNTS_FILE", value_name = "FILE")]
+    accounts_file: Option<PathBuf>,
     /// File with the channels that are wanted and authorised; made where it is missing. One
     /// file a fleet: whichever process runs the once-per-bot work has to reach it
     #[arg(long, env = "BATON_TWITCH_CHANNELS", value_name = "FILE")]
@@ -152,16 +152,40 @@ impl Options {
         secret_in(file, "client_secret_file")
     }
 
-    /// The account's user token; `None`: channels are read anonymously.
-    pub(crate) fn account_token(&self) -> Result<Option<String>, Error> {
-        if self.account.is_none() {
-            return Ok(None);
+    /// The bot's accounts.
+    pub(crate) fn accounts(&self) -> Result<Accounts, Error> {
+        let Some(file) = &self.accounts_file else {
+            return match &self.account {
+                Some(_) => Err(Error::Config(
+                    "give --accounts-file, with the token of --account".to_owned(),
+                )),
+                None => Ok(Accounts::new()),
+            };
+        };
+        let wrong =
+            |why: String| Error::Config(format!("accounts_file: {}: {why}", file.display()));
+        let text = fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+        let mut accounts = Accounts::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            // Not the line itself: it has a token.
+            let (login, token) = line
+                .split_once(char::is_whitespace)
+                .ok_or_else(|| wrong(format!("line {number} is not a login and a token")))?;
+            let login = login.parse::<Login>();
+            let login = login.map_err(|error| wrong(format!("line {number}: {error}")))?;
+            let token = token.trim().trim_start_matches("oauth:");
+            accounts.insert(login, token.to_owned());
         }
-        let file = wanted(
-            self.account_token_file.as_ref(),
-            "--account-token-file, with --account",
-        )?;
-        secret_in(file, "account_token_file").map(Some)
+        match &self.account {
+            Some(account) if !accounts.contains_key(account) => {
+                Err(wrong(format!("it has no token of {account}")))
+            }
+            Some(_) | None => Ok(accounts),
+        }
     }
 }
 

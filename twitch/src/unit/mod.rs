@@ -8,6 +8,7 @@
 
 mod conduit;
 mod hands;
+mod irc;
 mod life;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use baton_slave::unit::{Seat, Service};
 use self::life::Life;
 pub use self::{
     conduit::Conduits,
+    irc::{Accounts, Irc},
     transport::{Channels, Cut, Item, Link, Opened, Order, Transport},
 };
 use crate::bot::Bot;

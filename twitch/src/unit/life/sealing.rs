@@ -24,6 +24,11 @@ impl Life {
         let ticket = self.ticket(now);
         self.seat.sealed(self.epoch, ticket.clone());
         self.redial.at = None;
+        if matches!(self.units.transport.cut(), Cut::Both { .. }) {
+            // It hears nothing more that anybody wants, and counts for the account's limits.
+            self.link = None;
+            self.is_live = false;
+        }
         self.stage = Stage::Sealed(Box::new(Sealed {
             ticket,
             until: now + drain,

@@ -1,0 +1,203 @@
+//! What a line of Twitch means.
+
+use std::sync::Arc;
+
+use tmi::{Command, IrcMessageRef};
+
+use crate::{
+    event::Event,
+    name::{Login, UserId},
+};
+
+/// Why a channel could not be joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The account is in as many channels as Twitch allows.
+    Cap,
+    /// The account is banned there.
+    Banned,
+    /// The channel is suspended, or there is none.
+    Suspended,
+    /// Twitch did not answer.
+    Unanswered,
+}
+
+/// What a line means to a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// It is logged in, as this one.
+    Welcome(Login),
+    /// The login is refused.
+    Refused(String),
+    Ping(String),
+    Pong,
+    Reconnect,
+    /// The own JOIN came back.
+    Echo(Login),
+    /// The room's state: with the id of the channel.
+    Room(Login, Option<UserId>, Event),
+    /// A JOIN is refused.
+    NoJoin(Login, Reason),
+    /// The own PART came back.
+    Left(Login),
+    Event(Event),
+    /// Nothing of interest.
+    Nothing,
+}
+
+/// Reads a line; `me`: who is logged in.
+pub(super) fn read(text: &str, me: Option<&Login>) -> Line {
+    let Some(message) = IrcMessageRef::parse(text) else {
+        return Line::Nothing;
+    };
+    let channel = message
+        .channel()
+        .and_then(|name| name.parse::<Login>().ok());
+    let tag = |name: &str| {
+        let mut tags = message.tags();
+        let found = tags.find(|(key, value)| *key == name && !value.is_empty());
+        found.map(|(_, value)| value)
+    };
+    let is_own = || {
+        let nick = message.prefix().and_then(|prefix| prefix.nick);
+        nick.is_some() && nick == me.map(Login::as_str)
+    };
+    let event = || event(text, message.command().as_str(), channel.clone(), tag);
+    match message.command() {
+        Command::RplWelcome => {
+            let me = message.params().and_then(|params| params.split(' ').next());
+            me.and_then(|me| me.parse().ok())
+                .map_or(Line::Nothing, Line::Welcome)
+        }
+        Command::Ping => Line::Ping(message.text().unwrap_or_default().to_owned()),
+        Command::Pong => Line::Pong,
+        Command::Reconnect => Line::Reconnect,
+        Command::Join => match channel {
+            Some(channel) if is_own() => Line::Echo(channel),
+            Some(_) | None => Line::Nothing,
+        },
+        Command::Part => match channel {
+            Some(channel) if is_own() => Line::Left(channel),
+            Some(_) | None => Line::Nothing,
+        },
+        Command::RoomState => match &channel {
+            Some(name) => Line::Room(name.clone(), tag("room-id").map(UserId::from), event()),
+            None => Line::Nothing,
+        },
+        Command::Notice => notice(
+            message.text().unwrap_or_default(),
+            tag("msg-id"),
+            channel.clone(),
+        )
+        .unwrap_or_else(|| Line::Event(event())),
+        Command::Privmsg
+        | Command::UserNotice
+        | Command::ClearChat
+        | Command::ClearMsg
+        | Command::UserState
+        | Command::Whisper => Line::Event(event()),
+        Command::GlobalUserState
+        | Command::Capability
+        | Command::RplYourHost
+        | Command::RplCreated
+        | Command::RplMyInfo
+        | Command::RplNames
+        | Command::RplEndOfNames
+        | Command::RplMotd
+        | Command::RplMotdStart
+        | Command::RplEndOfMotd
+        | Command::Other(_) => Line::Nothing,
+    }
+}
+
+fn notice(text: &str, id: Option<&str>, channel: Option<Login>) -> Option<Line> {
+    let reason = match id {
+        Some("msg_concurrent_channel_limit_reached") => Reason::Cap,
+        Some("msg_banned") => Reason::Banned,
+        Some("msg_channel_suspended" | "tos_ban") => Reason::Suspended,
+        // Before the login nothing has an id.
+        None if channel.is_none() => return Some(Line::Refused(text.chars().take(200).collect())),
+        Some(_) | None => return None,
+    };
+    channel.map(|channel| Line::NoJoin(channel, reason))
+}
+
+/// What happened, with what tells it from everything else.
+fn event<'a>(
+    text: &str,
+    command: &str,
+    channel: Option<Login>,
+    tag: impl Fn(&str) -> Option<&'a str>,
+) -> Event {
+    let id = match command {
+        "PRIVMSG" | "USERNOTICE" => tag("id").map(str::to_owned),
+        "WHISPER" => tag("message-id").map(str::to_owned),
+        "CLEARMSG" => tag("target-msg-id").map(str::to_owned),
+        // Without an id of its own: who was cleared where, and when.
+        "CLEARCHAT" => tag("room-id")
+            .zip(tag("tmi-sent-ts"))
+            .map(|(room, at)| format!("{room}/{}/{at}", tag("target-user-id").unwrap_or_default())),
+        _ => None,
+    };
+    Event {
+        kind: Arc::from(command),
+        id: id.map(Arc::from),
+        channel,
+        channel_id: tag("room-id").map(UserId::from),
+        text: Arc::from(text),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn me() -> Login {
+        "bot".parse().unwrap()
+    }
+
+    fn event_of(text: &str) -> Event {
+        let Line::Event(event) = read(text, Some(&me())) else {
+            panic!("{text}");
+        };
+        event
+    }
+
+    #[test]
+    fn a_message_has_its_id_and_the_id_of_its_channel() {
+        let event =
+            event_of("@id=abc;room-id=7;user-id=9 :x!x@x.tmi.twitch.tv PRIVMSG #One :hello there");
+        assert_eq!(
+            (&*event.kind, event.id.as_deref()),
+            ("PRIVMSG", Some("abc"))
+        );
+        assert_eq!(event.channel.unwrap().as_str(), "one");
+        assert_eq!(event.channel_id.unwrap().as_str(), "7");
+    }
+
+    #[test]
+    fn what_has_no_id_is_told_by_what_it_is_about_or_by_nothing() {
+        let clear = "@room-id=7;target-user-id=9;tmi-sent-ts=5 :tmi.twitch.tv CLEARCHAT #one :x";
+        assert_eq!(event_of(clear).id.as_deref(), Some("7/9/5"));
+        let state = "@badges= :tmi.twitch.tv USERSTATE #one";
+        assert_eq!(event_of(state).id, None);
+    }
+
+    #[test]
+    fn a_join_counts_if_it_is_the_own_one_and_a_refusal_has_its_reason() {
+        let read = |text: &str| read(text, Some(&me()));
+        let one: Login = "one".parse().unwrap();
+        let own = read(":bot!bot@bot.tmi.twitch.tv JOIN #one");
+        assert_eq!(own, Line::Echo(one.clone()));
+        assert_eq!(read(":x!x@x.tmi.twitch.tv JOIN #one"), Line::Nothing);
+        let refused = |id: &str| read(&format!("@msg-id={id} :tmi.twitch.tv NOTICE #one :no"));
+        assert_eq!(refused("msg_banned"), Line::NoJoin(one, Reason::Banned));
+        assert!(matches!(refused("slow_on"), Line::Event(_)));
+        let login = read(":tmi.twitch.tv NOTICE * :Login authentication failed");
+        assert_eq!(
+            login,
+            Line::Refused("Login authentication failed".to_owned())
+        );
+    }
+}

@@ -1,0 +1,125 @@
+//! Lines over a socket, both ways.
+//!
+//! TCP cuts where it likes: what is behind the last line end waits for its rest.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// A longer line ends the connection. Twitch documents 8,191 bytes of tags and 512 more.
+const LONGEST: usize = 16 * 1024;
+
+/// So much may wait to be written: the joins of a unit are 3 KiB.
+const MOST_OUT: usize = 64 * 1024;
+
+/// What a connection is made of.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
+
+/// See the module.
+pub(super) struct Wire {
+    socket: Box<dyn Socket>,
+    read: BytesMut,
+    write: BytesMut,
+}
+
+impl Wire {
+    pub(super) fn new(socket: impl Socket + 'static) -> Self {
+        Self {
+            socket: Box::new(socket),
+            read: BytesMut::with_capacity(8 * 1024),
+            write: BytesMut::new(),
+        }
+    }
+
+    /// Has a line written. `false`: too much waits.
+    pub(super) fn say(&mut self, line: &str) -> bool {
+        debug_assert!(!line.contains(['\r', '\n']), "one line");
+        let fits = self.write.len() + line.len() < MOST_OUT;
+        if fits {
+            self.write.extend_from_slice(line.as_bytes());
+            self.write.extend_from_slice(b"\r\n");
+        }
+        fits
+    }
+
+    /// The next line, while what waits is written. Survives being cancelled.
+    ///
+    /// # Errors
+    /// The socket's; a line that is too long; the end.
+    pub(super) async fn line(&mut self) -> io::Result<String> {
+        loop {
+            if let Some(line) = self.taken() {
+                return Ok(line);
+            }
+            if self.read.len() > LONGEST {
+                let why = format!("a line of more than {LONGEST} bytes");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
+            let (mut reader, mut writer) = tokio::io::split(&mut self.socket);
+            tokio::select! {
+                read = reader.read_buf(&mut self.read) => {
+                    if read? == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                }
+                written = writer.write(&self.write), if !self.write.is_empty() => {
+                    let written = written?;
+                    self.write.advance(written);
+                    if self.write.is_empty() {
+                        writer.flush().await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A line that is whole. What is no UTF-8 in it is replaced.
+    fn taken(&mut self) -> Option<String> {
+        let end = self.read.iter().position(|byte| *byte == b'\n')?;
+        let line = self.read.split_to(end + 1);
+        let line = String::from_utf8_lossy(&line);
+        Some(line.trim_end_matches(['\r', '\n']).to_owned())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_line_that_comes_in_pieces_is_one_line_and_two_in_one_piece_are_two() {
+        let (mut twitch, socket) = tokio::io::duplex(1024);
+        let mut wire = Wire::new(socket);
+        for piece in ["PI", "NG :a\r", "\nPING :b\r\nPING", " :c\n"] {
+            twitch.write_all(piece.as_bytes()).await.unwrap();
+        }
+        for line in ["PING :a", "PING :b", "PING :c"] {
+            assert_eq!(wire.line().await.unwrap(), line);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_without_end_is_an_error_and_no_memory() {
+        let (mut twitch, socket) = tokio::io::duplex(4 * LONGEST);
+        let mut wire = Wire::new(socket);
+        twitch.write_all(&vec![b'x'; 2 * LONGEST]).await.unwrap();
+        assert!(wire.line().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_said_is_written_while_a_line_is_waited_for() {
+        let (mut twitch, socket) = tokio::io::duplex(1024);
+        let mut wire = Wire::new(socket);
+        assert!(wire.say("JOIN #one"));
+        let waits = tokio::spawn(async move { wire.line().await });
+        let mut said = [0; 11];
+        twitch.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"JOIN #one\r\n");
+        twitch.write_all(b"ok\r\n").await.unwrap();
+        assert_eq!(waits.await.unwrap().unwrap(), "ok");
+    }
+}

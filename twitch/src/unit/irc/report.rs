@@ -1,0 +1,99 @@
+//! What a unit tells the once-per-bot work of its channels.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::TELLS;
+use crate::{
+    irc::Reason,
+    name::{Login, UserId},
+};
+
+/// A letter of a unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub(crate) enum FromUnit {
+    /// It has no channels, and asks for them.
+    #[default]
+    Asks,
+    /// What became of channels that it was told to join.
+    Channels {
+        /// Of which word of the work.
+        version: u64,
+        joined: BTreeMap<Login, Option<UserId>>,
+        failed: BTreeMap<Login, String>,
+    },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Report {
+    version: u64,
+    joined: BTreeMap<Login, Option<UserId>>,
+    failed: BTreeMap<Login, String>,
+    due: Option<Instant>,
+}
+
+impl Report {
+    pub(super) const fn new(version: u64) -> Self {
+        Self {
+            version,
+            joined: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            due: None,
+        }
+    }
+
+    pub(super) fn asks() -> Bytes {
+        written(&FromUnit::Asks)
+    }
+
+    /// The work said something newer: it is to hear that it was read.
+    pub(super) fn is_of(&mut self, version: u64) {
+        self.version = version;
+        self.is_due();
+    }
+
+    pub(super) fn joined(&mut self, channel: Login, id: Option<UserId>) {
+        self.failed.remove(&channel);
+        self.joined.insert(channel, id);
+        self.is_due();
+    }
+
+    pub(super) fn failed(&mut self, channel: Login, why: Reason) {
+        let why = match why {
+            Reason::Cap => "cap",
+            Reason::Banned => "banned",
+            Reason::Suspended => "suspended",
+            Reason::Unanswered => "unanswered",
+        };
+        self.joined.remove(&channel);
+        self.failed.insert(channel, why.to_owned());
+        self.is_due();
+    }
+
+    fn is_due(&mut self) {
+        self.due.get_or_insert_with(|| Instant::now() + TELLS);
+    }
+
+    pub(super) const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// What changed since the last time.
+    pub(super) fn told(&mut self) -> Bytes {
+        self.due = None;
+        written(&FromUnit::Channels {
+            version: self.version,
+            joined: std::mem::take(&mut self.joined),
+            failed: std::mem::take(&mut self.failed),
+        })
+    }
+}
+
+fn written(letter: &FromUnit) -> Bytes {
+    serde_json::to_vec(letter).unwrap_or_default().into()
+}

@@ -1,0 +1,153 @@
+//! The once-per-bot work of a Twitch fleet: which channels the bot is in, and what it says.
+//!
+//! ```text
+//! desk       hears letters: questions of operators, words of units; looks after everything
+//! question   what operators ask, and what they are answered
+//! list       the list of channels, on a thread that may block
+//! irc        which unit has which channel, over IRC
+//! conduit    which channels the conduit has, over EventSub
+//! speech     what the bot says, each message once
+//! ```
+//!
+//! One process of the fleet runs it, and the master moves it with a deploy. What has to
+//! survive that process is in two files: the list of channels, and beside it where they are.
+
+mod conduit;
+mod desk;
+mod irc;
+mod list;
+mod question;
+mod speech;
+mod state;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use baton_slave::{Work, unit::Office};
+use bytes::Bytes;
+use tokio::{runtime::Handle, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use self::desk::Desk;
+use crate::{
+    helix::Helix,
+    name::{Login, UserId},
+    scale::Rules,
+};
+
+/// What the work needs.
+#[derive(Clone, Debug)]
+pub struct WorkConfig {
+    /// The list of channels; it is made where it is missing.
+    pub list: PathBuf,
+    /// Whether the bot may be in every channel that is wanted, authorised or not.
+    pub anybody: bool,
+    /// How the channels are read.
+    pub way: Way,
+    /// By which application and as whom the bot speaks; `None`: it does not.
+    pub speaks: Option<Speaks>,
+}
+
+/// How channels are read.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// By a conduit.
+    Conduit {
+        /// Asks Twitch.
+        helix: Helix,
+        /// The conduit.
+        conduit: String,
+        /// As whom chat is read.
+        reader: UserId,
+    },
+    /// By connections of IRC.
+    Irc {
+        /// The usual account; `None`: nobody's.
+        account: Option<Login>,
+        /// In so many channels an account may be; `None`: as many as there is room for.
+        cap: Option<usize>,
+        /// When units come and go.
+        rules: Rules,
+    },
+}
+
+/// As whom the bot speaks.
+#[derive(Clone, Debug)]
+pub struct Speaks {
+    /// Asks Twitch.
+    pub helix: Helix,
+    /// The account.
+    pub account: Login,
+    /// Its id.
+    pub id: UserId,
+}
+
+/// See the [module](self). Given to [`Builder::work`](baton_slave::Builder::work). It has to be
+/// made inside of a tokio runtime.
+#[derive(Debug)]
+pub struct ChannelWork {
+    config: WorkConfig,
+    office: Office,
+    runtime: Handle,
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl ChannelWork {
+    /// Not begun.
+    #[must_use]
+    pub fn new(config: WorkConfig, office: Office) -> Self {
+        Self {
+            config,
+            office,
+            runtime: Handle::current(),
+            running: Mutex::new(None),
+        }
+    }
+}
+
+impl Work for ChannelWork {
+    fn start(&self, _: Option<Bytes>) {
+        let stop = CancellationToken::new();
+        let desk = Desk::new(self.config.clone(), self.office.clone());
+        let task = self.runtime.spawn(desk.run(stop.clone()));
+        let running = Running { stop, task };
+        let mut known = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = known.replace(running) {
+            before.task.abort();
+        }
+    }
+
+    /// Everything is in its files: the next process needs nothing else.
+    fn stop(&self) -> Bytes {
+        let running = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(Running { stop, task }) = running {
+            stop.cancel();
+            // It ends between two steps; one that panicked has ended.
+            let _ = self.runtime.block_on(task);
+        }
+        Bytes::new()
+    }
+}
+
+/// Shared by what runs on a thread that may block.
+type Shared<T> = Arc<Mutex<T>>;
+
+/// Does something that may block.
+async fn may_block<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    // It panicked, or the process ends.
+    tokio::task::spawn_blocking(work).await.ok()
+}
