@@ -11,6 +11,7 @@ pub mod helix;
 pub mod invite;
 pub mod irc;
 mod name;
+pub mod notices;
 pub mod outbox;
 pub mod scale;
 mod seen;
