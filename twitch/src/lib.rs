@@ -12,6 +12,7 @@ pub mod helix;
 pub mod invite;
 pub mod irc;
 mod name;
+pub mod notices;
 pub mod outbox;
 #[cfg(feature = "sink")]
 mod publish;

@@ -38,26 +38,19 @@ pub enum Standing {
 }
 
 impl Budgets {
-    const fn of(&self, standing: Standing) -> u32 {
-        match standing {
-            Standing::Plain => self.plain,
-            Standing::Moderator => self.moderator,
-        }
-    }
-
     /// When one more message may be said; `None`: when one that is being sent has ended.
-    /// `spent` is as [`spent`] says.
-    pub(super) fn next(
-        &self,
-        spent: &[Option<UnixMs>],
-        standing: Standing,
-        now: UnixMs,
-    ) -> Option<UnixMs> {
-        let limit = self.of(standing) as usize;
-        match spent.len().checked_sub(limit) {
+    pub(super) fn next(&self, spent: &Spent, standing: Standing, now: UnixMs) -> Option<UnixMs> {
+        let limit = match standing {
+            // One of these may arrive last of all that are being sent.
+            Standing::Moderator if spent.plain_is_open && !mutant!("plain-overtaken") => self.plain,
+            Standing::Moderator => self.moderator,
+            Standing::Plain => self.plain,
+        };
+        match spent.since.len().checked_sub(limit as usize) {
             None => Some(now),
             // The first that has to go out of the window before there is room.
             Some(over) => spent
+                .since
                 .get(over)
                 .copied()
                 .flatten()
@@ -66,23 +59,35 @@ impl Budgets {
     }
 }
 
-/// What an account said within the window, from the earliest to the latest; at the end,
-/// without a time, what it is saying.
+/// What an account said within the window.
+pub(super) struct Spent {
+    /// From the earliest to the latest; at the end, without a time, what is being sent.
+    since: Vec<Option<UnixMs>>,
+    /// Something is being sent where the account is nobody special.
+    plain_is_open: bool,
+}
+
 pub(super) fn spent(
     change: &Transaction<'_>,
     account: &str,
     budgets: &Budgets,
     now: UnixMs,
-) -> rusqlite::Result<Vec<Option<UnixMs>>> {
+) -> rusqlite::Result<Spent> {
+    let mut spent = Spent {
+        since: Vec::new(),
+        plain_is_open: false,
+    };
     let mut rows = change.prepare_cached(
-        "SELECT CASE WHEN is_open THEN NULL ELSE at END AS since FROM spent
+        "SELECT CASE WHEN is_open THEN NULL ELSE at END AS since, is_open AND is_plain FROM spent
          WHERE account = ?1 AND (is_open OR at > ?2)
          ORDER BY since NULLS LAST",
     )?;
-    let rows = rows.query_map((account, now.minus(budgets.per).0), |row| {
-        Ok(row.get::<_, Option<i64>>(0)?.map(UnixMs))
-    })?;
-    rows.collect()
+    let mut rows = rows.query((account, now.minus(budgets.per).0))?;
+    while let Some(row) = rows.next()? {
+        spent.since.push(row.get::<_, Option<i64>>(0)?.map(UnixMs));
+        spent.plain_is_open |= row.get::<_, bool>(1)?;
+    }
+    Ok(spent)
 }
 
 /// Forgets what is out of the window.

@@ -9,7 +9,9 @@ use rusqlite::{OptionalExtension, Transaction};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Budgets, Error, Message, Outbox, Outcome, Said, Standing, UnixMs, budget, outcome::end,
+    Budgets, Error, Message, Outbox, Outcome, Said, Standing, UnixMs,
+    budget::{self, Spent},
+    outcome::end,
 };
 use crate::{BadLogin, Login};
 
@@ -71,12 +73,11 @@ impl Outbox {
         now: UnixMs,
     ) -> Result<Leased, Error> {
         self.change(now, |change, budgets| {
-            let (number, mut wake) = first(change, budgets, &standing, now)?;
-            let Some(number) = number else {
-                wake = wake.filter(|wake| *wake > now);
-                return Ok(Leased::Nothing(wake));
+            let (number, standing) = match first(change, budgets, &standing, now)? {
+                First::Message(number, standing) => (number, standing),
+                First::Nothing(wake) => return Ok(Leased::Nothing(wake)),
             };
-            let lease = take(change, number, who, now)?;
+            let lease = take(change, number, who, standing, now)?;
             let message = message(change, number, now)?;
             let begin_until = now.plus(BEGIN_WITHIN.min(message.ttl()));
             Ok(Leased::Message(Box::new(Lease {
@@ -158,17 +159,22 @@ fn of_lease(change: &Transaction<'_>, lease: LeaseId) -> rusqlite::Result<Option
         .optional()
 }
 
-/// The first message that may be sent now, else when one may be.
+/// The first message that may be sent now, by its number, else when one may be.
+enum First {
+    Message(i64, Standing),
+    Nothing(Option<UnixMs>),
+}
+
 fn first(
     change: &Transaction<'_>,
     budgets: &Budgets,
     standing: &impl Fn(&Login, &Login) -> Standing,
     now: UnixMs,
-) -> rusqlite::Result<(Option<i64>, Option<UnixMs>)> {
+) -> rusqlite::Result<First> {
     let mut busy = change.prepare_cached("SELECT channel FROM messages WHERE state = 1")?;
     let busy = busy.query_map([], |row| row.get(0))?;
     let mut busy: BTreeSet<String> = busy.collect::<rusqlite::Result<_>>()?;
-    let mut spent: BTreeMap<String, Vec<Option<UnixMs>>> = BTreeMap::new();
+    let mut spent: BTreeMap<String, Spent> = BTreeMap::new();
     let mut wake: Option<UnixMs> = None;
     let mut rows = change.prepare_cached(
         "SELECT number, account, channel FROM messages WHERE state = 0 ORDER BY number",
@@ -186,34 +192,35 @@ fn first(
                 spent.entry(account.clone()).or_insert(of_account)
             }
         };
-        let next = match (account.parse(), channel.parse()) {
-            (Ok(account), Ok(channel)) => budgets.next(spent, standing(&account, &channel), now),
-            // Nobody could say it: it expires.
-            _ => None,
-        };
-        match next {
-            Some(at) if at <= now => return Ok((Some(row.get(0)?), None)),
-            Some(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
-            None => {}
+        let logins = (account.parse(), channel.parse());
+        // Where one is none, nobody could say it: it expires.
+        if let (Ok(account), Ok(channel)) = logins {
+            let standing = standing(&account, &channel);
+            match budgets.next(spent, standing, now) {
+                Some(at) if at <= now => return Ok(First::Message(row.get(0)?, standing)),
+                Some(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
+                None => {}
+            }
         }
         // What follows in this channel waits for this one.
         busy.insert(channel);
     }
-    Ok((None, wake))
+    Ok(First::Nothing(wake))
 }
 
 fn take(
     change: &Transaction<'_>,
     number: i64,
     who: &str,
+    standing: Standing,
     now: UnixMs,
 ) -> rusqlite::Result<LeaseId> {
     change
         .prepare_cached(
-            "INSERT INTO spent (account, at, is_open)
-             SELECT account, ?2, TRUE FROM messages WHERE number = ?1",
+            "INSERT INTO spent (account, at, is_open, is_plain)
+             SELECT account, ?2, TRUE, ?3 FROM messages WHERE number = ?1",
         )?
-        .execute((number, now.0))?;
+        .execute((number, now.0, standing == Standing::Plain))?;
     let lease = LeaseId(change.last_insert_rowid());
     change
         .prepare_cached(

@@ -22,7 +22,9 @@
 //! messages in 30 s, or 100 where it is moderator or broadcaster. All that the account says
 //! counts, in whichever process. A message counts from the last moment at which it can
 //! have reached Twitch, not from its lease: otherwise one that was slow and one
-//! that was quick would come closer to each other than they were sent.
+//! that was quick would come closer to each other than they were sent. And for the
+//! same reason an account that says something where it is nobody special has the
+//! smaller budget everywhere until that has ended.
 //!
 //! **Durable.** Each call is one transaction, on the disk when it returns. So no step can be
 //! half done, and budgets, leases and outcomes are the same after a restart. A call may

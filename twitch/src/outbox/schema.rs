@@ -31,7 +31,8 @@ pub(super) const KIND: Kind = Kind {
             lease INTEGER PRIMARY KEY AUTOINCREMENT,
             account TEXT NOT NULL,
             at INTEGER NOT NULL,
-            is_open INTEGER NOT NULL
+            is_open INTEGER NOT NULL,
+            is_plain INTEGER NOT NULL
         ) STRICT;
         CREATE INDEX spent_by_account ON spent (account, at);
         CREATE TABLE outcomes (

@@ -122,7 +122,7 @@ impl Outbox {
     }
 
     /// Ends what is over by now: messages that waited for too long, and leases without an
-    /// answer. Each call does that first; this one is for a quiet time.
+    /// answer. Each call does that first; this one is for a quiet time: each second, say.
     ///
     /// # Errors
     /// The file could not be written; nothing changed.

@@ -132,6 +132,25 @@ fn as_moderator_it_says_100_and_all_that_it_says_counts() {
 }
 
 #[test]
+fn while_a_message_of_nobody_special_is_being_sent_the_smaller_budget_counts_everywhere() {
+    let mut place = Place::new();
+    place.say("a", 19, Standing::Moderator, 0);
+    place.put("plain", "there", 0);
+    let plain = place.next(0);
+    // It would be the 21st if these came first.
+    place.put("b", "mine", 0);
+    assert_eq!(
+        place.lease_as(Standing::Moderator, 0),
+        Leased::Nothing(Some(at(WINDOW)))
+    );
+    place.sent(&plain, 1);
+    assert!(matches!(
+        place.lease_as(Standing::Moderator, 1),
+        Leased::Message(_)
+    ));
+}
+
+#[test]
 fn the_window_slides_and_has_no_borders_at_which_twice_as_much_is_said() {
     let mut place = Place::new();
     place.say("a", 10, Standing::Plain, 20_000);

@@ -1,6 +1,7 @@
 mod crashes;
 mod leasing;
 mod putting;
+mod twitch;
 
 use std::{fs, path::PathBuf, time::Duration};
 
