@@ -19,6 +19,7 @@ mod publish;
 pub mod scale;
 mod seen;
 mod unit;
+mod work;
 
 #[cfg(feature = "sink")]
 pub use self::publish::Publisher;
@@ -30,4 +31,5 @@ pub use self::{
     unit::{
         Accounts, Channels, Conduits, Cut, Irc, Item, Limits, Link, Opened, Order, Transport, Units,
     },
+    work::{ChannelWork, Speaks, Way, WorkConfig},
 };

@@ -9,7 +9,11 @@ use std::{
 };
 
 use baton_slave::{Error, Slave, unit::Office};
-use baton_twitch::{Conduits, Irc, Units, helix};
+use baton_twitch::{
+    self as twitch, ChannelWork, Conduits, Irc, Speaks, Units, UserId, WorkConfig,
+    helix::{Config, Helix},
+    scale::Rules,
+};
 use clap::Parser;
 use tokio::{
     runtime::{Builder, Runtime},
@@ -58,19 +62,67 @@ async fn serve(options: Options) -> Result<(), Error> {
         Way::Conduit => Units::new(conduits(&options, office.clone())?, lines),
         Way::Irc => Units::new(irc(&options, office.clone())?, lines),
     };
-    let slave = Slave::serving(units, office).config(config).stop(stop);
+    let work = work(&options, &office)?;
+    let mut slave = Slave::serving(units, office).config(config).stop(stop);
+    if let Some(work) = work {
+        slave = slave.work(work);
+    }
     slave.run().await
 }
 
 /// The shards of the conduit.
 fn conduits(options: &Options, office: Office) -> Result<Conduits, Error> {
-    let id = wanted(options.client_id.as_ref(), "--client-id")?;
     let conduit = wanted(options.conduit.as_ref(), "--conduit")?;
-    let config = helix::Config::new(id, &options.client_secret()?)
+    let helix = helix(options)?;
+    Ok(Conduits::new(helix, conduit, &options.eventsub_url, office))
+}
+
+/// Helix, by the application.
+fn helix(options: &Options) -> Result<Helix, Error> {
+    let id = wanted(options.client_id.as_ref(), "--client-id")?;
+    let config = Config::new(id, &options.client_secret()?)
         .with_api(&options.helix_url)
         .with_oauth(&options.oauth_url);
-    let helix = helix::Helix::new(config).map_err(|error| Error::Config(error.to_string()))?;
-    Ok(Conduits::new(helix, conduit, &options.eventsub_url, office))
+    Helix::new(config).map_err(|error| Error::Config(error.to_string()))
+}
+
+/// What is once per bot, where there is a list of channels.
+fn work(options: &Options, office: &Office) -> Result<Option<ChannelWork>, Error> {
+    let Some(list) = options.channels.clone() else {
+        return Ok(None);
+    };
+    let account = options.account.clone();
+    let id = options.account_id.as_deref().map(UserId::from);
+    let way = match options.transport {
+        Way::Conduit => twitch::Way::Conduit {
+            helix: helix(options)?,
+            conduit: wanted(options.conduit.as_ref(), "--conduit")?.clone(),
+            reader: wanted(id.as_ref(), "--account-id, with --channels")?.clone(),
+        },
+        Way::Irc => twitch::Way::Irc {
+            account: account.clone(),
+            cap: Some(options.channel_cap).filter(|cap| *cap > 0),
+            rules: Rules {
+                limit: options.channels_a_unit,
+                ..Rules::default()
+            },
+        },
+    };
+    let speaks = match (account, id, options.client_id.is_some()) {
+        (Some(account), Some(id), true) => Some(Speaks {
+            helix: helix(options)?,
+            account,
+            id,
+        }),
+        (_, _, _) => None,
+    };
+    let config = WorkConfig {
+        list,
+        anybody: options.anybody,
+        way,
+        speaks,
+    };
+    Ok(Some(ChannelWork::new(config, office.clone())))
 }
 
 /// Connections of IRC.

@@ -55,9 +55,12 @@ pub(crate) struct Options {
     /// The conduit whose shards are the units; it is never made or deleted by itself
     #[arg(long, env = "BATON_TWITCH_CONDUIT", value_name = "ID")]
     pub(crate) conduit: Option<String>,
-    /// With irc: the usual account; without one, channels are read anonymously
+    /// The bot's usual account. Without one, irc reads channels anonymously
     #[arg(long, env = "BATON_TWITCH_ACCOUNT", value_name = "LOGIN")]
     pub(crate) account: Option<Login>,
+    /// The id of that account: as whom a conduit reads chat, and as whom the bot speaks
+    #[arg(long, env = "BATON_TWITCH_ACCOUNT_ID", value_name = "ID")]
+    pub(crate) account_id: Option<String>,
     /// File with the bot's accounts for irc, a login and its user token in each line
     #[arg(long, env = "BATON_TWITCH_ACCOUNTS_FILE", value_name = "FILE")]
     accounts_file: Option<PathBuf>,
@@ -68,6 +71,14 @@ pub(crate) struct Options {
     /// Let the bot be in every channel that is wanted, authorised or not
     #[arg(long, env = "BATON_TWITCH_ANYBODY")]
     pub(crate) anybody: bool,
+    /// With irc: an account may be in so many channels at once; 0: no limit is known
+    #[arg(
+        long,
+        env = "BATON_TWITCH_CHANNEL_CAP",
+        value_name = "N",
+        default_value_t = 0
+    )]
+    pub(crate) channel_cap: usize,
     /// Channels of one unit, with irc; 1 to 100
     #[arg(long, env = "BATON_TWITCH_CHANNELS_A_UNIT", value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) channels_a_unit: u32,

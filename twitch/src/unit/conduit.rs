@@ -10,15 +10,18 @@
 //!               └── 8 s without Take: once more, for Twitch closes a session of no use
 //! ```
 //!
+//! A unit above the number of the conduit's shards rests: so a fleet may have more units than
+//! are needed, and a conduit is given more or fewer shards at any time.
+//!
 //! The shard is given away last, and by who owns the unit: if anything dies on the way, its
 //! shard still has a session. No conduit is made or deleted here, and no shard is ever disabled.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use baton_slave::unit::Office;
 use tokio::{
-    sync::mpsc,
-    time::{sleep, timeout},
+    sync::{Mutex, mpsc},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::transport::{Cut, Item, Link, Opened, Order, Transport};
@@ -37,6 +40,12 @@ const DIAL: Duration = Duration::from_secs(10);
 /// Items that wait for the unit. Behind them, the socket waits.
 const WAITING: usize = 64;
 
+/// How many shards the conduit has is asked so often, once for all units of a process.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// A shard that the conduit has no more is heard on for so long: what was on its way comes.
+const LAST: Duration = Duration::from_secs(10);
+
 /// The permit that a request to Helix costs.
 const PERMIT: &str = "helix";
 
@@ -49,6 +58,8 @@ struct Inner {
     conduit: String,
     eventsub: String,
     office: Office,
+    /// How many shards the conduit has, and when Twitch said so.
+    shards: Mutex<Option<(Instant, u32)>>,
 }
 
 impl Conduits {
@@ -60,6 +71,7 @@ impl Conduits {
             conduit: conduit.to_owned(),
             eventsub: eventsub.to_owned(),
             office,
+            shards: Mutex::new(None),
         }))
     }
 }
@@ -83,6 +95,8 @@ impl Transport for Conduits {
             shard: opened.unit.get(),
             items,
             told,
+            is_ready: false,
+            is_live: false,
         };
         let task = tokio::spawn(connection.run());
         Link::new(heard, orders, task)
@@ -95,6 +109,9 @@ struct Connection {
     shard: u32,
     items: mpsc::Sender<Item>,
     told: mpsc::Receiver<Order>,
+    is_ready: bool,
+    /// Whether it is to take the shard over.
+    is_live: bool,
 }
 
 /// Why a connection is over.
@@ -110,18 +127,72 @@ impl Connection {
         let _ = self.items.send(Item::Ended { why, fatal }).await;
     }
 
-    async fn connected(&mut self) -> Result<std::convert::Infallible, Over> {
-        let mut stream = self.dial().await?;
-        self.says(Item::Ready).await?;
-        // Until it is to take the shard over.
+    async fn connected(&mut self) -> Result<Infallible, Over> {
         loop {
+            self.rests().await?;
+            self.serves().await?;
+        }
+    }
+
+    /// While the conduit has no such shard, there is nothing to connect for.
+    async fn rests(&mut self) -> Result<(), Over> {
+        while !self.is_needed().await? {
+            if !self.is_ready {
+                self.is_ready = true;
+                self.says(Item::Ready).await?;
+            }
+            tokio::select! {
+                order = self.told.recv() => match order {
+                    Some(Order::Take) => {
+                        self.is_live = true;
+                        self.says(Item::Live).await?;
+                    }
+                    Some(Order::Channels(_) | Order::Letter(_)) => {}
+                    None => return Err(over("the unit is gone", false)),
+                },
+                () = sleep(LOOK) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the conduit has this shard.
+    async fn is_needed(&self) -> Result<bool, Over> {
+        let mut known = self.inner.shards.lock().await;
+        let count = match *known {
+            Some((at, count)) if at.elapsed() < LOOK => count,
+            Some(_) | None => {
+                let permit = self.inner.office.permit(PERMIT).await;
+                permit.map_err(|error| over(error, true))?;
+                let conduits = self.inner.helix.conduits().await;
+                let conduits = conduits.map_err(|error| over(&error, error.is_final()))?;
+                let own = conduits.iter().find(|one| one.id == self.inner.conduit);
+                let own = own.ok_or_else(|| over("Twitch knows no such conduit", true))?;
+                *known = Some((Instant::now(), own.shard_count));
+                own.shard_count
+            }
+        };
+        Ok(self.shard < count)
+    }
+
+    /// Has the shard, until the conduit has it no more.
+    async fn serves(&mut self) -> Result<(), Over> {
+        let mut stream = self.dial().await?;
+        if !self.is_ready {
+            self.is_ready = true;
+            self.says(Item::Ready).await?;
+        }
+        // Until it is to take the shard over.
+        while !self.is_live {
             match timeout(OF_NO_USE, self.waits(&mut stream)).await {
-                Ok(Ok(())) => break,
+                Ok(Ok(())) => self.is_live = true,
                 Ok(Err(over)) => return Err(over),
                 Err(_) => stream = self.dial().await?,
             }
         }
         self.take(&stream).await?;
+        let mut look = Instant::now() + LOOK;
+        let mut ends = None;
         loop {
             tokio::select! {
                 biased;
@@ -132,6 +203,18 @@ impl Connection {
                     None => return Err(over("the unit is gone", false)),
                 },
                 incoming = stream.next() => self.heard(incoming).await?,
+                () = sleep_until(look) => {
+                    look = Instant::now() + LOOK;
+                    // Where Twitch cannot be asked, the shard is what it was.
+                    let is_needed = self.is_needed().await.unwrap_or(true);
+                    let ends = match is_needed {
+                        true => { ends = None; None }
+                        false => Some(*ends.get_or_insert(Instant::now() + LAST)),
+                    };
+                    if ends.is_some_and(|ends| ends <= Instant::now()) {
+                        return Ok(());
+                    }
+                }
             }
         }
     }

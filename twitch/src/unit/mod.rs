@@ -18,6 +18,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use baton_slave::unit::{Seat, Service};
 
+pub(crate) use self::irc::FromUnit;
 use self::life::Life;
 pub use self::{
     conduit::Conduits,

@@ -191,7 +191,10 @@ impl IrcWay {
             let told = self.state.told.get(number);
             if let Some(told) = told {
                 let here: BTreeSet<&Login> = next.channels.iter().collect();
-                let leaves = told.channels.iter().filter(|channel| !here.contains(channel));
+                let leaves = told
+                    .channels
+                    .iter()
+                    .filter(|channel| !here.contains(channel));
                 let stays: Vec<Login> = leaves
                     .filter(|channel| self.is_on_its_way(channel))
                     .cloned()
@@ -296,7 +299,10 @@ impl IrcWay {
                         continue;
                     }
                     let mut deltas = Deltas::new();
-                    if self.layout.failed(&unit, &channel, why.clone(), now, &mut deltas) {
+                    if self
+                        .layout
+                        .failed(&unit, &channel, why.clone(), now, &mut deltas)
+                    {
                         self.reconciler.failed(&channel, why, now);
                     }
                 }
@@ -332,7 +338,9 @@ impl IrcWay {
     /// Each unit with how many channels it has.
     pub(super) fn units(&self) -> Vec<(u32, Login, usize)> {
         let loads = self.layout.loads();
-        loads.map(|(unit, load)| (unit.index, unit.account, load)).collect()
+        loads
+            .map(|(unit, load)| (unit.index, unit.account, load))
+            .collect()
     }
 }
 

@@ -43,6 +43,8 @@ impl List {
             work(&mut **list)
         });
         let gone = || "the process ends".to_owned();
-        done.await.ok_or_else(gone)?.map_err(|error| error.to_string())
+        done.await
+            .ok_or_else(gone)?
+            .map_err(|error| error.to_string())
     }
 }

@@ -145,9 +145,7 @@ impl Work for ChannelWork {
 type Shared<T> = Arc<Mutex<T>>;
 
 /// Does something that may block.
-async fn may_block<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
+async fn may_block<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     // It panicked, or the process ends.
     tokio::task::spawn_blocking(work).await.ok()
 }

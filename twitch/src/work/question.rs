@@ -30,6 +30,9 @@ pub(crate) struct Question {
     /// So that a question that is asked twice says nothing twice, with `say`.
     #[serde(default)]
     pub(crate) id: Option<String>,
+    /// How many units there are to be, with `units`.
+    #[serde(default)]
+    pub(crate) units: Option<u32>,
     /// The last channel of the page before, with `list`.
     #[serde(default)]
     pub(crate) after: Option<Login>,

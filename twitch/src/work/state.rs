@@ -85,6 +85,9 @@ mod tests {
         state.write(&path).unwrap();
         assert_eq!(State::read(&path).unwrap(), state);
         fs::write(&path, "{").unwrap();
-        assert!(State::read(&path).is_err(), "it is not taken for an empty one");
+        assert!(
+            State::read(&path).is_err(),
+            "it is not taken for an empty one"
+        );
     }
 }

@@ -24,6 +24,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+pub(crate) use self::report::FromUnit;
 use self::{
     party::{Party, Step},
     report::Report,

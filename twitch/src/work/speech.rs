@@ -1,0 +1,194 @@
+//! What the bot says: from the outbox to Helix, each message once.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use baton_slave::unit::Office;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{Shared, Speaks, may_block};
+use crate::{
+    helix::{Error, Sent},
+    name::{Login, UserId},
+    outbox::{Budgets, Lease, Leased, Message, Outbox, Put, Restriction, Said, Standing, UnixMs},
+};
+
+/// The permit that a request costs.
+const PERMIT: &str = "helix";
+
+/// Who leases: there is one, wherever the work runs.
+const WHO: &str = "work";
+
+/// See the module. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Speech {
+    outbox: Shared<Outbox>,
+    speaks: Speaks,
+    office: Office,
+    put: Arc<Notify>,
+}
+
+impl Speech {
+    /// Opens the outbox beside the list. What the process before was sending when it ended
+    /// nobody knows: it is not sent again.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub(super) async fn open(
+        path: PathBuf,
+        speaks: Speaks,
+        office: Office,
+    ) -> Result<Self, String> {
+        let opened = may_block(move || {
+            let mut outbox = Outbox::open(&path, Budgets::default())?;
+            outbox.died(WHO, now())?;
+            Ok(outbox)
+        });
+        let opened: Result<Outbox, crate::outbox::Error> =
+            opened.await.ok_or_else(|| "the process ends".to_owned())?;
+        Ok(Self {
+            outbox: Arc::new(Mutex::new(opened.map_err(|error| error.to_string())?)),
+            speaks,
+            office,
+            put: Arc::default(),
+        })
+    }
+
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Outbox) -> Result<T, crate::outbox::Error> + Send + 'static,
+    ) -> Result<T, String> {
+        let outbox = Arc::clone(&self.outbox);
+        let done = may_block(move || {
+            let mut outbox = outbox.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&mut outbox)
+        });
+        let done = done.await.ok_or_else(|| "the process ends".to_owned())?;
+        done.map_err(|error| error.to_string())
+    }
+
+    /// By which account.
+    pub(super) fn account(&self) -> Login {
+        self.speaks.account.clone()
+    }
+
+    /// A message is to be said.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) async fn put(&self, message: Message) -> Result<Put, String> {
+        let put = self
+            .with(move |outbox| outbox.put(&message, Restriction::Nobody, now()))
+            .await?;
+        self.put.notify_one();
+        Ok(put)
+    }
+
+    /// Says what waits, until it is stopped.
+    pub(super) async fn run(self, stop: CancellationToken, ids: Ids) {
+        loop {
+            let leased = self
+                .with(|outbox| outbox.lease(WHO, |_, _| Standing::Plain, now()))
+                .await;
+            let wait = match leased {
+                Ok(Leased::Message(lease)) => {
+                    // Not interrupted: what was begun has an outcome.
+                    self.say(*lease, &ids).await;
+                    continue;
+                }
+                Ok(Leased::Nothing(at)) => at.map_or(LONGEST, |at| {
+                    let ms = at.0.saturating_sub(now().0).max(1);
+                    Duration::from_millis(ms.unsigned_abs()).min(LONGEST)
+                }),
+                Err(error) => {
+                    tracing::error!(error, "the outbox cannot be read");
+                    LONGEST
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.put.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn say(&self, lease: Lease, ids: &Ids) {
+        let Lease {
+            lease,
+            message,
+            begin_until,
+        } = lease;
+        let refused = |code: &str, why: String| Said::Refused {
+            code: code.to_owned(),
+            why,
+        };
+        let said = match ids.get(&message.channel) {
+            None => refused("unknown_channel", "Twitch knows no such channel".to_owned()),
+            Some(channel) => {
+                let permit = self.office.permit(PERMIT).await;
+                if permit.is_err() || now() >= begin_until {
+                    let given = self
+                        .with(move |outbox| outbox.give_back(lease, now()))
+                        .await;
+                    if let Err(error) = given {
+                        tracing::error!(error, "the outbox cannot be written");
+                    }
+                    return;
+                }
+                let reply = message.reply_to.as_deref();
+                let helix = &self.speaks.helix;
+                let sender = self.speaks.id.as_str();
+                match helix
+                    .say(channel.as_str(), sender, &message.text, reply)
+                    .await
+                {
+                    Ok(Sent::Said { id }) => Said::Sent {
+                        message_id: Some(id),
+                    },
+                    Ok(Sent::Dropped { code, why }) => refused(&code, why),
+                    Err(Error::Unreachable(_)) => Said::Unknown,
+                    Err(error) => refused("helix", error.to_string()),
+                }
+            }
+        };
+        let done = self
+            .with(move |outbox| outbox.done(lease, said, now()))
+            .await;
+        if let Err(error) = done {
+            tracing::error!(
+                error,
+                "what came of a message cannot be written: nobody knows it"
+            );
+        }
+    }
+}
+
+/// The ids of channels. Clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct Ids(Shared<BTreeMap<Login, UserId>>);
+
+impl Ids {
+    fn get(&self, channel: &Login) -> Option<UserId> {
+        let ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.get(channel).cloned()
+    }
+
+    pub(super) fn learn(&self, channel: &Login, id: &UserId) {
+        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.insert(channel.clone(), id.clone());
+    }
+}
+
+/// The outbox is looked into at least so often: what waited for too long ends.
+const LONGEST: Duration = Duration::from_secs(5);
+
+pub(super) fn now() -> UnixMs {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    UnixMs(now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX)))
+}
