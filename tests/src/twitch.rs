@@ -79,6 +79,17 @@ impl TwitchFleet {
         options: TwitchOptions,
         prepare: impl FnOnce(&Twitch) -> Result<Vec<String>>,
     ) -> Result<Self> {
+        Self::start_in(options, |_, twitch| prepare(twitch)).await
+    }
+
+    /// The same, for a set-up that needs the fleet's folder.
+    ///
+    /// # Errors
+    /// One of them does not start.
+    pub async fn start_in(
+        options: TwitchOptions,
+        prepare: impl FnOnce(&Path, &Twitch) -> Result<Vec<String>>,
+    ) -> Result<Self> {
         let temporary = tempfile::Builder::new()
             .prefix("baton-")
             .tempdir()
@@ -92,7 +103,7 @@ impl TwitchFleet {
             .await
             .map_err(|error| Error::answer("the simulated Twitch", error))?;
         let mut arguments = arguments(&folder, &twitch)?;
-        arguments.extend(prepare(&twitch)?);
+        arguments.extend(prepare(&folder, &twitch)?);
         arguments.extend(options.arguments);
         let log = folder.join("logs/slaves.log");
         let toml = format!(

@@ -14,3 +14,4 @@ mod proxy;
 mod services;
 mod slots;
 mod testing;
+mod twitch;

@@ -1,0 +1,171 @@
+//! Fleets on the simulated Twitch.
+
+use std::{fs, time::Duration};
+
+use baton_tests::{
+    demo::twitch::{Options, run},
+    twitch::{TwitchFleet, TwitchOptions},
+    verdict::Judged,
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+use twitch_mock::{Config, Irc, Limit, Traffic};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn units_of_a_conduit_are_deployed_and_killed_and_nothing_is_lost_that_twitch_sent() {
+    let options = Options {
+        units: 4,
+        channels: 100,
+        rate: 200.0,
+        jitter: Duration::from_millis(300),
+        calm: Duration::from_secs(1),
+        keep: false,
+    };
+    let verdict = run(options, |_| {}).await.unwrap();
+    // How long nobody served is the machine's matter.
+    let faults: Vec<_> = verdict
+        .faults()
+        .into_iter()
+        .filter(|fault| !fault.contains("deaf"))
+        .collect();
+    assert_eq!(faults, [""; 0]);
+    assert!(verdict.handled > 200, "{}", verdict.to_json());
+}
+
+/// Four units of one account, which is moderator in every channel: no cap keeps two
+/// connections from being in the same.
+async fn irc(channels: u32) -> TwitchFleet {
+    let moderates = (1..=channels).map(|n| format!("channel{n}")).collect();
+    let twitch = Config {
+        channels,
+        irc: Irc {
+            join: Limit::new(2000, 10),
+            jitter: Duration::from_millis(500),
+            ..Irc::default()
+        },
+        accounts: vec![twitch_mock::Account {
+            login: "bot".to_owned(),
+            token: "token-of-bot".to_owned(),
+            moderates,
+            banned_in: vec!["channel1".to_owned()],
+        }],
+        ..Config::default()
+    };
+    let options = TwitchOptions {
+        twitch,
+        units: 4,
+        standbys: 0,
+        limits: "contact = \"300ms\"\nsoak = \"1s\"\ncanary_time = \"0s\"\ntwitch_joins = 2000\n"
+            .to_owned(),
+        arguments: Vec::new(),
+        keep: false,
+    };
+    TwitchFleet::start_in(options, |folder, _| {
+        let accounts = folder.join("accounts");
+        fs::write(&accounts, "bot token-of-bot\n").unwrap();
+        let text = |flag: &str, value: &str| [flag.to_owned(), value.to_owned()];
+        Ok([
+            text("--transport", "irc"),
+            text("--account", "bot"),
+            text("--accounts-file", &accounts.display().to_string()),
+            text("--channels", &folder.join("channels").display().to_string()),
+            text("--channels-a-unit", "12"),
+            text("--settle", "1s"),
+        ]
+        .concat()
+        .into_iter()
+        .chain(["--anybody".to_owned()])
+        .collect())
+    })
+    .await
+    .unwrap()
+}
+
+async fn ask(fleet: &TwitchFleet, question: Value) -> Value {
+    let end = Instant::now() + LIMIT;
+    loop {
+        // The work may be on its way from one process to another.
+        match fleet.admin.ask::<Value>("/v1/work", &question).await {
+            Ok(answer) => return answer,
+            Err(error) if Instant::now() > end => panic!("{error}"),
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Waits until so many channels are joined.
+async fn joined(fleet: &TwitchFleet, channels: usize) {
+    let end = Instant::now() + LIMIT;
+    loop {
+        let all = ask(fleet, json!({ "verb": "list" })).await;
+        let rows = all["channels"].as_array().cloned().unwrap_or_default();
+        let joined = rows.iter().filter(|row| row["state"] == "joined");
+        if joined.count() == channels {
+            return;
+        }
+        assert!(Instant::now() < end, "{all}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn names(channels: std::ops::RangeInclusive<u32>) -> Vec<String> {
+    channels.map(|n| format!("channel{n}")).collect()
+}
+
+#[tokio::test]
+async fn units_of_irc_are_deployed_without_loss_and_the_work_goes_on_without_a_join() {
+    let mut fleet = irc(40).await;
+    fleet.all_serving(LIMIT).await.unwrap();
+    let answer = ask(&fleet, json!({ "verb": "join", "channels": names(1..=40) })).await;
+    let answers = answer["channels"].as_array().unwrap();
+    assert!(
+        answers.iter().all(|row| row["answer"] == "resolved"),
+        "{answer}"
+    );
+    joined(&fleet, 39).await;
+    let banned = ask(&fleet, json!({ "verb": "where", "channels": ["channel1"] })).await;
+    let why = banned["channels"][0]["why"].as_str().unwrap_or_default();
+    assert!(why.contains("banned"), "{banned}");
+    let again = ask(&fleet, json!({ "verb": "join", "channels": ["channel2"] })).await;
+    assert_eq!(again["channels"][0]["answer"], "ignored");
+
+    let traffic = Traffic {
+        others: 0,
+        ..Traffic::at_rate(200.0)
+    };
+    // Not in the channel from which the bot is banned.
+    fleet.twitch.set_traffic(traffic).unwrap();
+    sleep(Duration::from_secs(1)).await;
+    fleet.deploy("v2", LIMIT).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let parted = ask(&fleet, json!({ "verb": "part", "channels": ["channel40"] })).await;
+    assert_eq!(parted["channels"][0]["answer"], "resolved");
+    fleet.twitch.set_traffic(Traffic::at_rate(0.0)).unwrap();
+    sleep(Duration::from_secs(2)).await;
+
+    let written = fleet.written().unwrap();
+    let seen: Vec<String> = written.into_iter().filter_map(|event| event.id).collect();
+    let scope = twitch_mock::Scope {
+        channels: names(2..=39).into_iter().collect(),
+        ..twitch_mock::Scope::default()
+    };
+    let verdict = fleet.twitch.judge(&seen, &scope);
+    assert!(verdict.is_clean(), "{verdict:?}");
+    assert!(verdict.seen > 200, "{verdict:?}");
+    assert_eq!(fleet.twitch.counters().kicks, 0);
+
+    // The master dies, and the process that has the work: nothing is joined anew.
+    let joins = joins(&fleet);
+    fleet.master.signal(Signal::TERM);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(self::joins(&fleet), joins);
+}
+
+/// JOINs so far.
+fn joins(fleet: &TwitchFleet) -> usize {
+    let log = fleet.twitch.log(0, 1_000_000);
+    log.iter().filter(|line| line.what == "join").count()
+}
