@@ -341,7 +341,7 @@ struct Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn the_list_does_what_a_small_model_says(
         steps in prop::collection::vec((0_usize..4, happens(), 0_i64..WEEK), 1..40),
