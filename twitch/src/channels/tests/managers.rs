@@ -222,6 +222,19 @@ fn all_that_is_known_of_a_channel_survives_its_process() {
 }
 
 #[test]
+fn another_account_reads_a_channel_when_somebody_says_so_and_the_default_one_again() {
+    let mut list = Anybody::in_memory().expect("a list");
+    want(&mut list, "some", 0);
+    let own = login("own_bot");
+    for account in [Some(&own), None] {
+        assert!(list.read_by(&login("some"), account).expect("written"));
+        let goal = list.goal().expect("read");
+        assert_eq!(goal[0].account.as_ref(), account);
+    }
+    assert!(!list.read_by(&login("other"), Some(&own)).expect("written"));
+}
+
+#[test]
 fn an_authorisation_is_the_users_and_not_the_logins() {
     let mut list = database();
     let first = Grant {
