@@ -63,6 +63,10 @@ impl Manager for Anybody {
         self.0.unwant(channels)
     }
 
+    fn read_by(&mut self, channel: &Login, account: Option<&Login>) -> Result<bool, Error> {
+        self.0.read_by(channel, account)
+    }
+
     fn acknowledge(&mut self, channel: &Login, now: Unix) -> Result<bool, Error> {
         self.0.acknowledge(channel, now)
     }

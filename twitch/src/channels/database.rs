@@ -218,6 +218,15 @@ impl Manager for Database {
         })
     }
 
+    fn read_by(&mut self, channel: &Login, account: Option<&Login>) -> Result<bool, Error> {
+        self.change(|change| {
+            let rows = change
+                .prepare_cached("UPDATE channels SET account = ?2 WHERE login = ?1")?
+                .execute((channel.as_str(), account.map(Login::as_str)))?;
+            Ok(rows > 0)
+        })
+    }
+
     fn acknowledge(&mut self, channel: &Login, now: Unix) -> Result<bool, Error> {
         self.change(|change| {
             let rows = change

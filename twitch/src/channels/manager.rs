@@ -59,6 +59,13 @@ pub trait Manager: Send {
     /// The file could not be written; nothing changed.
     fn unwant(&mut self, channels: &[Login]) -> Result<Vec<Login>, Error>;
 
+    /// The bot's account that reads the channel is this one from now on; `None`: the default
+    /// one. `false`: the list does not have the channel.
+    ///
+    /// # Errors
+    /// The file could not be written; nothing changed.
+    fn read_by(&mut self, channel: &Login, account: Option<&Login>) -> Result<bool, Error>;
+
     /// The channel shows life: its stream began, say. `false`: the list does not have it.
     ///
     /// # Errors

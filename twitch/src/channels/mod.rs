@@ -25,6 +25,7 @@ mod database;
 pub(crate) mod file;
 mod layout;
 mod manager;
+mod place;
 mod reconcile;
 pub mod request;
 mod row;
@@ -38,8 +39,9 @@ pub use self::{
     anybody::Anybody,
     database::Database,
     file::Error,
-    layout::{CAPACITY, Failed, Found, Layout, Place, Placed, State},
+    layout::{CAPACITY, Layout},
     manager::{Change, Grant, MOST, Manager, Revision, STALE_AFTER, Want},
+    place::{Failed, Found, Place, Placed, State},
     reconcile::{Failure, Reconciler, Todo, Why},
     row::{Channel, Reconnect, Wanted},
     unit::{Delta, Deltas, Unit},

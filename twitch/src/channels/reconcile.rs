@@ -56,16 +56,16 @@ impl Why {
     }
 }
 
-/// What has to be done.
+/// What has to be done, in this order: what goes makes room for what comes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Todo {
+    /// Channels to part, by name.
+    pub remove: Vec<Login>,
     /// Channels to join, by name.
     pub add: Vec<Wanted>,
     /// Channels that another account is to read from now on, by name: to join by the new
     /// one, and then to part by the old one.
     pub change: Vec<Wanted>,
-    /// Channels to part, by name.
-    pub remove: Vec<Login>,
     /// When to compare again, if nothing happens until then: something that failed is
     /// tried again.
     pub wake: Option<Unix>,
@@ -107,7 +107,8 @@ impl Reconciler {
 
     /// What has to be done. `goal` is where the bot is to be, each channel once; `have`
     /// says of each channel where it is, or was asked to be, which account reads it;
-    /// `default` is the account of a channel without one of its own.
+    /// `default` is the account of a channel without one of its own. What found no room
+    /// has not failed: it is in the answer each time.
     pub fn compare(
         &mut self,
         goal: &[Wanted],

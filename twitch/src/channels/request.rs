@@ -74,7 +74,8 @@ impl From<Placed> for Taken {
 /// The bot's owner wants these channels. First that is stored, then `take` is asked for each
 /// of those that may be joined, with the account that is stored of it: [`Layout::join`](super::Layout::join), or
 /// whoever subscribes. What it cannot take is wanted all the same, so a later
-/// [comparison](super::Reconciler::compare) tries it again.
+/// [comparison](super::Reconciler::compare) tries it again. The caller bounds how many
+/// channels one request names.
 ///
 /// It blocks, as each call of a [`Manager`].
 ///

@@ -1,6 +1,6 @@
 //! Times that outlive a process.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,14 @@ impl Unix {
     }
 }
 
+impl From<SystemTime> for Unix {
+    /// Of a clock that is before 1970, 1970.
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        Self(whole(since.unwrap_or_default()))
+    }
+}
+
 const fn whole(time: Duration) -> i64 {
     let seconds = time.as_secs();
     // Far above any year that means something.
@@ -56,6 +64,8 @@ mod tests {
         assert_eq!(Unix(5).plus(Duration::MAX), Unix(i64::MAX));
         assert_eq!(Unix(-5).minus(Duration::MAX), Unix(i64::MIN));
         assert_eq!(Unix(i64::MIN).since(Unix(i64::MAX)), Duration::ZERO);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_999);
+        assert_eq!(Unix::from(time), Unix(1));
         assert_eq!(Unix(7).since(Unix(5)), Duration::from_secs(2));
     }
 }

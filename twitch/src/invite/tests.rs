@@ -430,6 +430,14 @@ async fn no_page_runs_anything_or_loads_anything_from_elsewhere() {
 }
 
 #[test]
+fn a_server_may_answer_on_any_of_its_threads() {
+    fn may_move<T: Send>(_: &T) {}
+    let (invite, door) = (invite(), database());
+    let request = Request::new(());
+    may_move(&invite.answer(&door, &request, Instant::now()));
+}
+
+#[test]
 fn no_code_state_or_cookie_is_in_a_debug_form() {
     let invite = invite();
     let ticket = invite

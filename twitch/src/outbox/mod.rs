@@ -48,7 +48,7 @@ pub use self::{
 };
 pub use crate::channels::Error;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,14 @@ impl UnixMs {
 
     fn minus(self, time: Duration) -> Self {
         Self(self.0.saturating_sub(ms(time)))
+    }
+}
+
+impl From<SystemTime> for UnixMs {
+    /// Of a clock that is before 1970, 1970.
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        Self(ms(since.unwrap_or_default()))
     }
 }
 

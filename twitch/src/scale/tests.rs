@@ -121,6 +121,8 @@ fn the_least_loaded_unit_goes_and_of_several_the_last_one() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn at_a_constant_load_it_settles_and_stays(
         channels in 0_u64..10_000,

@@ -201,6 +201,8 @@ fn obey(units: &mut BTreeMap<Unit, BTreeSet<Login>>, deltas: &Deltas) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn no_channel_is_lost_or_in_two_units_and_the_units_are_told_all(
         steps in prop::collection::vec(happens(), 1..120),

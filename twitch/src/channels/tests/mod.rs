@@ -1,5 +1,6 @@
 //! Both managers, over real files.
 
+mod converging;
 mod layouts;
 mod managers;
 mod reconciling;

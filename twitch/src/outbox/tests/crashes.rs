@@ -48,7 +48,7 @@ struct Bystander {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn nothing_is_sent_twice_or_out_of_order_or_above_the_budget_and_all_has_an_outcome(
         steps in prop::collection::vec(step(), 1..150),

@@ -193,7 +193,7 @@ fn outcomes_are_kept_until_they_are_read_and_are_bounded() {
 }
 
 #[test]
-fn no_text_of_a_message_is_in_its_debug_form_or_in_the_file_once_it_has_ended() {
+fn no_text_of_a_message_is_in_its_debug_form_or_kept_once_it_has_ended() {
     let secret = with("a secret word");
     assert!(!format!("{secret:?}").contains("secret word"));
     let mut place = Place::new();
