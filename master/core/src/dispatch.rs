@@ -256,8 +256,8 @@ impl Core {
             .resolve(&self.fleet.missing_anywhere(), self.fleet.journal);
         // Where the next owner prepares, its units may wait for the work, which knows what they are
         // to do.
-        let held_up = self.permits.are_held_up(&self.settings, self.out.now)
-            || self.settings.overlaps();
+        let held_up =
+            self.permits.are_held_up(&self.settings, self.out.now) || self.settings.overlaps();
         if let Some(target) = self.work.target(&self.fleet, &self.deploys, held_up) {
             let (fleet, settings) = (&self.fleet, &self.settings);
             self.work.advance(target, fleet, settings, &mut self.out);

@@ -226,7 +226,12 @@ fn the_work_begins_while_units_start_for_they_may_wait_for_it() {
     let mut rig = Rig::new(broadcast(2));
     let joined = rig.join_speaking(A, Role::Relaunch, Version::NEWEST);
     let orders = orders(&joined);
-    assert!(orders.contains(&"a FullStart 0@1 1@1".to_owned()), "{orders:?}");
-    let begins = orders.iter().any(|order| order.starts_with("a StartWork 1"));
+    assert!(
+        orders.contains(&"a FullStart 0@1 1@1".to_owned()),
+        "{orders:?}"
+    );
+    let begins = orders
+        .iter()
+        .any(|order| order.starts_with("a StartWork 1"));
     assert!(begins, "no unit serves yet: {orders:?}");
 }
