@@ -31,5 +31,5 @@ pub use self::{
     unit::{
         Accounts, Channels, Conduits, Cut, Irc, Item, Limits, Link, Opened, Order, Transport, Units,
     },
-    work::{ChannelWork, Speaks, Way, WorkConfig},
+    work::{ChannelWork, Hook, PageConfig, Speaks, Way, WorkConfig},
 };

@@ -9,6 +9,7 @@
 mod chat;
 mod conduits;
 mod error;
+mod grant;
 mod request;
 mod subscriptions;
 mod token;
@@ -26,6 +27,7 @@ pub use self::{
     chat::Sent,
     conduits::{Conduit, Refused, Shard},
     error::Error,
+    grant::Granted,
     subscriptions::{Condition, Subscription},
     users::User,
 };

@@ -2,16 +2,20 @@
 
 mod options;
 mod output;
+mod probe;
 
 use std::{
     io::{self, IsTerminal},
+    sync::Arc,
     time::Duration,
 };
 
 use baton_slave::{Error, Slave, unit::Office};
 use baton_twitch::{
-    self as twitch, ChannelWork, Conduits, Irc, Speaks, Units, UserId, WorkConfig,
+    self as twitch, Bot, ChannelWork, Conduits, Hook, Irc, PageConfig, Speaks, Units, UserId,
+    WorkConfig,
     helix::{Config, Helix},
+    invite::Settings,
     scale::Rules,
 };
 use clap::Parser;
@@ -22,8 +26,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+#[cfg(feature = "sink")]
+use self::output::Sink;
 use self::{
-    options::{Options, Way, wanted},
+    options::{Options, Verb, Way, wanted},
     output::Lines,
 };
 
@@ -46,7 +52,10 @@ pub(crate) fn run() -> Result<(), Error> {
     };
     start_logging(&options.log)?;
     let runtime = runtime()?;
-    let ended = runtime.block_on(serve(options));
+    let ended = match options.verb {
+        Some(Verb::Probe) => runtime.block_on(probe::run(&options)),
+        None => runtime.block_on(serve(options)),
+    };
     // A disk that hangs under a task must not hold the process.
     runtime.shutdown_timeout(AT_THE_END);
     ended
@@ -55,12 +64,11 @@ pub(crate) fn run() -> Result<(), Error> {
 async fn serve(options: Options) -> Result<(), Error> {
     let config = options.slave()?;
     let stop = stop_at_signals()?;
-    let lines = Lines::start(&options.sink, stop.clone())
-        .map_err(|error| Error::Config(format!("sink: {error}")))?;
+    let bot = bot(&options, stop.clone()).await?;
     let office = Office::new();
     let units = match options.transport {
-        Way::Conduit => Units::new(conduits(&options, office.clone())?, lines),
-        Way::Irc => Units::new(irc(&options, office.clone())?, lines),
+        Way::Conduit => Units::new(conduits(&options, office.clone())?, bot),
+        Way::Irc => Units::new(irc(&options, office.clone())?, bot),
     };
     let work = work(&options, &office)?;
     let mut slave = Slave::serving(units, office).config(config).stop(stop);
@@ -68,6 +76,33 @@ async fn serve(options: Options) -> Result<(), Error> {
         slave = slave.work(work);
     }
     slave.run().await
+}
+
+/// What events are handed to.
+async fn bot(options: &Options, stop: CancellationToken) -> Result<Arc<dyn Bot>, Error> {
+    #[cfg(feature = "sink")]
+    if let Sink::Broker(address) = &options.sink {
+        return publisher(options, address.clone()).await;
+    }
+    let lines = Lines::start(&options.sink, stop);
+    let lines = lines.map_err(|error| Error::Config(format!("sink: {error}")))?;
+    Ok(Arc::new(lines))
+}
+
+#[cfg(feature = "sink")]
+async fn publisher(options: &Options, address: baton_sink::Address) -> Result<Arc<dyn Bot>, Error> {
+    let wrong = |error: String| Error::Config(format!("sink: {error}"));
+    let mut config = baton_sink::SinkConfig::new(address);
+    config.name.clone_from(&options.sink_name);
+    if let Some(file) = &options.sink_credentials {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| wrong(format!("{}: {error}", file.display())))?;
+        let read = baton_sink::Credentials::new(&text);
+        config.credentials = Some(read.map_err(|error| wrong(error.to_string()))?);
+    }
+    let sink = baton_sink::Sink::start(config).await;
+    let sink = sink.map_err(|error| wrong(error.to_string()))?;
+    Ok(Arc::new(twitch::Publisher::new(sink)))
 }
 
 /// The shards of the conduit.
@@ -116,11 +151,50 @@ fn work(options: &Options, office: &Office) -> Result<Option<ChannelWork>, Error
         }),
         (_, _, _) => None,
     };
+    let page = match (&options.invite, &options.account) {
+        (Some(listen), Some(bot)) => Some(PageConfig {
+            listen: *listen,
+            settings: Settings {
+                bot: bot.clone(),
+                client_id: wanted(options.client_id.as_ref(), "--client-id")?.clone(),
+                redirect: wanted(options.invite_redirect.as_ref(), "--invite-redirect")?.clone(),
+                authorise: options.authorise_url.clone(),
+            },
+            helix: helix(options)?,
+        }),
+        (Some(_), None) => {
+            return Err(Error::Config(
+                "invite: give --account, whom the page names".to_owned(),
+            ));
+        }
+        (None, _) => None,
+    };
+    if let Some(page) = &page
+        && !page.listen.ip().is_loopback()
+    {
+        return Err(Error::Config(format!(
+            "invite: {} can be reached from other hosts in clear: give 127.0.0.1:PORT, and a proxy \
+             with a certificate in front of it",
+            page.listen
+        )));
+    }
+    let hook =
+        match &options.webhook_file {
+            Some(file) => {
+                let hook = Hook::read(file, "baton-twitch", helix(options)?);
+                Some(hook.map_err(|why| {
+                    Error::Config(format!("webhook_file: {}: {why}", file.display()))
+                })?)
+            }
+            None => None,
+        };
     let config = WorkConfig {
         list,
         anybody: options.anybody,
         way,
         speaks,
+        page,
+        hook,
     };
     Ok(Some(ChannelWork::new(config, office.clone())))
 }

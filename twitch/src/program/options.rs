@@ -1,11 +1,11 @@
 //! The settings of this process: a flag wins over the environment, the environment over the
 //! default.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use baton_slave::{Address, Error, SecretSource, SlaveConfig, parse_role};
-use baton_twitch::{Accounts, Login};
-use clap::{Parser, ValueEnum};
+use baton_twitch::{Accounts, Login, invite::Settings};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use super::output::Sink;
 
@@ -17,6 +17,8 @@ use super::output::Sink;
 #[derive(Debug, Parser)]
 #[command(name = "baton-twitch", version, args_override_self = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
     /// The masters, with commas between them: unix:PATH, tls://HOST:PORT, or HOST:PORT on
     /// this host
     #[arg(
@@ -117,7 +119,21 @@ pub(crate) struct Options {
         default_value = "tls://irc.chat.twitch.tv:6697"
     )]
     pub(crate) irc: String,
-    /// Where events go: stdout, none, or file:PATH, in which %p is the process id
+    /// Address of this host for the invite page, 127.0.0.1:PORT; a proxy with the certificate
+    /// stands in front of it
+    #[arg(long, env = "BATON_TWITCH_INVITE", value_name = "ADDRESS")]
+    pub(crate) invite: Option<SocketAddr>,
+    /// The address of the page as browsers see it: https://HOST/invite/callback
+    #[arg(long, env = "BATON_TWITCH_INVITE_REDIRECT", value_name = "URL")]
+    pub(crate) invite_redirect: Option<String>,
+    /// Where Twitch asks broadcasters, in place of its own
+    #[arg(long, env = "BATON_TWITCH_AUTHORISE_URL", value_name = "URL", default_value = Settings::TWITCH)]
+    pub(crate) authorise_url: String,
+    /// File with the address of a webhook for notices (Slack and Discord understand them)
+    #[arg(long, env = "BATON_TWITCH_WEBHOOK_FILE", value_name = "FILE")]
+    pub(crate) webhook_file: Option<PathBuf>,
+    /// Where events go: stdout, none, file:PATH, in which %p is the process id, or a broker:
+    /// nats://HOST:PORT, amqp://HOST:PORT or redis://HOST:PORT
     #[arg(
         long,
         env = "BATON_SINK",
@@ -125,9 +141,30 @@ pub(crate) struct Options {
         default_value = "stdout"
     )]
     pub(crate) sink: Sink,
+    /// Names what is declared at the broker, one name a fleet
+    #[arg(
+        long,
+        env = "BATON_SINK_NAME",
+        value_name = "NAME",
+        default_value = "baton"
+    )]
+    pub(crate) sink_name: String,
+    /// File with which the broker lets this process in: USER:PASSWORD in one line, or what the
+    /// broker's own tools write
+    #[arg(long, env = "BATON_SINK_CREDENTIALS", value_name = "FILE")]
+    pub(crate) sink_credentials: Option<PathBuf>,
     /// What is logged, as in RUST_LOG
     #[arg(long, env = "BATON_LOG", value_name = "FILTER", default_value = "info")]
     pub(crate) log: String,
+}
+
+/// What else the program does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// List what only a real account of Twitch can answer, and ask as far as the settings reach
+    ///
+    /// The options stand before this word. It changes nothing at Twitch, and logs in.
+    Probe,
 }
 
 /// The ways to Twitch.

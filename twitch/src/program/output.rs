@@ -49,6 +49,9 @@ pub(crate) enum Sink {
     None,
     /// In the path, `%p` is the process id.
     File(String),
+    /// A broker.
+    #[cfg(feature = "sink")]
+    Broker(baton_sink::Address),
 }
 
 impl FromStr for Sink {
@@ -59,7 +62,13 @@ impl FromStr for Sink {
             ("stdout", _) => Ok(Self::Stdout),
             ("none", _) => Ok(Self::None),
             (_, Some(path)) if !path.is_empty() => Ok(Self::File(path.to_owned())),
-            _ => Err("give stdout, none or file:PATH".to_owned()),
+            (_, Some(_)) => Err("`file:` has no path".to_owned()),
+            #[cfg(feature = "sink")]
+            (text, None) if text.contains("://") => {
+                let address = baton_sink::Address::parse(text);
+                address.map(Self::Broker).map_err(|error| error.to_string())
+            }
+            (_, None) => Err("give stdout, none, file:PATH or a broker".to_owned()),
         }
     }
 }
@@ -74,6 +83,9 @@ impl Lines {
         let out: Box<dyn Write + Send> = match sink {
             Sink::Stdout => Box::new(io::stdout()),
             Sink::None => Box::new(io::sink()),
+            // Its events do not come here.
+            #[cfg(feature = "sink")]
+            Sink::Broker(_) => Box::new(io::sink()),
             Sink::File(path) => {
                 let path = path.replace("%p", &std::process::id().to_string());
                 Box::new(File::options().create(true).append(true).open(path)?)

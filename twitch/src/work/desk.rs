@@ -1,27 +1,38 @@
 //! The desk: letters come in, and everything is looked after from time to time.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    cmp::Ordering,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use baton_protocol::message::Correspondent;
 use baton_slave::unit::Office;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Way, WorkConfig,
+    PageConfig, Way, WorkConfig,
     conduit::ConduitWay,
+    door::{self, Page},
     irc::IrcWay,
     list::List,
     question::{Answer, Question, Verb, refused, row, rows},
     speech::{Ids, Speech},
     state::State,
+    tidings::Tidings,
 };
 use crate::{
     channels::{Change, Grant, Reconnect, Revision, STALE_AFTER, Unix, Want, Wanted, cleaning},
     eventsub::Revoked,
+    invite::Invite,
     name::{Login, UserId},
+    notices::Kind,
     outbox::{Message, Put},
     unit::FromUnit,
 };
@@ -44,6 +55,8 @@ pub(super) struct Desk {
 /// What is open.
 struct Open {
     list: List,
+    /// Whether broadcasters are asked.
+    manages: bool,
     ways: Ways,
     speech: Option<Speech>,
     /// The list as it was when everything was brought to where it is to be.
@@ -52,6 +65,7 @@ struct Open {
     cleans: Unix,
     /// The ids of channels, for what the bot says.
     ids: Ids,
+    tidings: Tidings,
 }
 
 enum Ways {
@@ -116,12 +130,14 @@ impl Desk {
         };
         Ok(Open {
             list,
+            manages: !self.config.anybody,
             ways,
             speech,
             seen: None,
             goal: Vec::new(),
             cleans: cleaning::next(now, chance()),
             ids: Ids::default(),
+            tidings: Tidings::new(self.config.hook.clone()),
         })
     }
 
@@ -131,6 +147,12 @@ impl Desk {
             .speech
             .clone()
             .map(|speech| tokio::spawn(speech.run(stop.clone(), open.ids.clone())));
+        let tidings = tokio::spawn(open.tidings.clone().run());
+        let page = self
+            .config
+            .page
+            .clone()
+            .and_then(|page| open.page(page, &stop));
         let mut look = Instant::now();
         loop {
             tokio::select! {
@@ -151,6 +173,11 @@ impl Desk {
                     };
                 }
             }
+        }
+        tidings.abort();
+        if let Some(page) = page {
+            // Its address is free for the next process.
+            let _ = page.await;
         }
         if let Some(speaking) = speaking {
             // It ends behind the message that it is sending.
@@ -177,6 +204,25 @@ impl Desk {
 }
 
 impl Open {
+    /// Begins to serve the invite page.
+    fn page(&self, config: PageConfig, stop: &CancellationToken) -> Option<JoinHandle<()>> {
+        let invite = match Invite::new(config.settings) {
+            Ok(invite) => invite,
+            Err(error) => {
+                tracing::error!(%error, "there is no invite page");
+                return None;
+            }
+        };
+        let page = Page {
+            invite,
+            helix: config.helix,
+            list: self.list.clone(),
+            manages: self.manages,
+        };
+        let serves = door::serve(Arc::new(page), config.listen, stop.clone());
+        Some(tokio::spawn(serves))
+    }
+
     /// Whether there is more to do at once.
     async fn look_after(&mut self) -> Result<bool, String> {
         let now = unix();
@@ -197,8 +243,19 @@ impl Open {
         }
         match &mut self.ways {
             Ways::Irc(way) => {
+                let before = way.units().len();
                 way.reconcile(&self.goal, now).await;
                 way.say_again();
+                let after = way.units().len();
+                let kind = match before.cmp(&after) {
+                    Ordering::Less => Some(Kind::ScaledOut),
+                    Ordering::Greater => Some(Kind::ScaledIn),
+                    Ordering::Equal => None,
+                };
+                if let Some(kind) = kind {
+                    self.tidings
+                        .note(kind, &format!("{after} units instead of {before}"));
+                }
                 Ok(false)
             }
             Ways::Conduit(way) => {
@@ -217,6 +274,12 @@ impl Open {
     async fn hears(&mut self, unit: u32, body: &[u8]) {
         let now = unix();
         if let Ok(letter) = serde_json::from_slice::<FromUnit>(body) {
+            if let FromUnit::Channels { failed, .. } = &letter
+                && let Some((channel, why)) = failed.first_key_value()
+            {
+                let what = format!("{channel}: {why}, and {} more", failed.len() - 1);
+                self.tidings.note(Kind::JoinFailed, &what);
+            }
             if let FromUnit::Channels { joined, .. } = &letter {
                 for (channel, id) in joined {
                     if let Some(id) = id {
@@ -233,6 +296,7 @@ impl Open {
             && let Some(login) = way.revoked(&UserId::from(channel.as_str()), &revoked.status, now)
             && revoked.status == "authorization_revoked"
         {
+            self.tidings.note(Kind::Revoked, login.as_str());
             let taken_back = self.list.with(move |list| list.revoke(&login, now)).await;
             if let Err(error) = taken_back {
                 tracing::error!(error, "that a broadcaster revoked cannot be written");

@@ -7,6 +7,8 @@
 //! irc        which unit has which channel, over IRC
 //! conduit    which channels the conduit has, over EventSub
 //! speech     what the bot says, each message once
+//! door       the invite page
+//! tidings    notices by webhook
 //! ```
 //!
 //! One process of the fleet runs it, and the master moves it with a deploy. What has to
@@ -14,13 +16,16 @@
 
 mod conduit;
 mod desk;
+mod door;
 mod irc;
 mod list;
 mod question;
 mod speech;
 mod state;
+mod tidings;
 
 use std::{
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -31,8 +36,10 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use self::desk::Desk;
+pub use self::tidings::Hook;
 use crate::{
     helix::Helix,
+    invite::Settings,
     name::{Login, UserId},
     scale::Rules,
 };
@@ -48,6 +55,10 @@ pub struct WorkConfig {
     pub way: Way,
     /// By which application and as whom the bot speaks; `None`: it does not.
     pub speaks: Option<Speaks>,
+    /// The page on which broadcasters let the bot in; `None`: there is none.
+    pub page: Option<PageConfig>,
+    /// Where notices go; `None`: nowhere.
+    pub hook: Option<Hook>,
 }
 
 /// How channels are read.
@@ -71,6 +82,17 @@ pub enum Way {
         /// When units come and go.
         rules: Rules,
     },
+}
+
+/// The page on which broadcasters let the bot in.
+#[derive(Clone, Debug)]
+pub struct PageConfig {
+    /// Where it listens: an address of this host.
+    pub listen: SocketAddr,
+    /// What the page says and asks for.
+    pub settings: Settings,
+    /// Asks Twitch who a broadcaster is.
+    pub helix: Helix,
 }
 
 /// As whom the bot speaks.
