@@ -330,6 +330,24 @@ pub fn conduit(twitch: &Twitch, shards: u32, channels: u32) -> Result<String> {
     Ok(id)
 }
 
+/// How many shards of its conduits have a session.
+///
+/// # Errors
+/// It does not say.
+pub fn enabled_shards(twitch: &Twitch) -> Result<usize> {
+    let token = app_token(twitch)?;
+    let ask = |target: &str| twitch.helix(&Request::new("GET", target, &token, &Value::Null));
+    let conduits = ask("/helix/eventsub/conduits").body;
+    let id = conduits["data"][0]["id"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let target = format!("/helix/eventsub/conduits/shards?conduit_id={id}&status=enabled");
+    let shards = ask(&target).body;
+    let none = || Error::answer("the simulated Twitch", &shards);
+    Ok(shards["data"].as_array().ok_or_else(none)?.len())
+}
+
 /// The id of `channel1` at the simulated Twitch.
 pub const FIRST_CHANNEL: u64 = 100_001;
 

@@ -19,12 +19,16 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use baton_slave::unit::Office;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{Mutex, mpsc},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::transport::{Cut, Item, Link, Opened, Order, Transport};
+use super::{
+    irc::FromUnit,
+    transport::{Cut, Item, Link, Opened, Order, Transport},
+};
 use crate::{
     eventsub::{Incoming, Stream},
     helix::Helix,
@@ -97,6 +101,7 @@ impl Transport for Conduits {
             told,
             is_ready: false,
             is_live: false,
+            early: None,
         };
         let task = tokio::spawn(connection.run());
         Link::new(heard, orders, task)
@@ -112,6 +117,18 @@ struct Connection {
     is_ready: bool,
     /// Whether it is to take the shard over.
     is_live: bool,
+    /// A session for a shard that the conduit is about to have.
+    early: Option<Stream>,
+}
+
+/// What the once-per-bot work writes to a unit.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ToUnit {
+    /// The conduit is about to have so many shards.
+    WillBe(u32),
+    /// It has so many shards.
+    Are(u32),
 }
 
 /// Why a connection is over.
@@ -147,13 +164,34 @@ impl Connection {
                         self.is_live = true;
                         self.says(Item::Live).await?;
                     }
-                    Some(Order::Channels(_) | Order::Letter(_)) => {}
+                    Some(Order::Letter(letter)) => self.letter(&letter).await?,
+                    Some(Order::Channels(_)) => {}
                     None => return Err(over("the unit is gone", false)),
                 },
                 () = sleep(LOOK) => {}
             }
         }
         Ok(())
+    }
+
+    /// The work changes the number of the conduit's shards. Where this one comes, it has a
+    /// session before: so no message ever falls to a shard without one.
+    async fn letter(&mut self, letter: &[u8]) -> Result<(), Over> {
+        match serde_json::from_slice(letter) {
+            Ok(ToUnit::WillBe(shards)) if self.shard < shards => {
+                let stream = self.dial().await?;
+                let session = FromUnit::Session(stream.id());
+                self.early = Some(stream);
+                let letter = serde_json::to_vec(&session).unwrap_or_default();
+                self.says(Item::Letter(letter.into())).await
+            }
+            Ok(ToUnit::Are(shards)) => {
+                *self.inner.shards.lock().await = Some((Instant::now(), shards));
+                Ok(())
+            }
+            // Nothing of interest, or of a later build.
+            Ok(ToUnit::WillBe(_)) | Err(_) => Ok(()),
+        }
     }
 
     /// Whether the conduit has this shard.
@@ -177,7 +215,10 @@ impl Connection {
 
     /// Has the shard, until the conduit has it no more.
     async fn serves(&mut self) -> Result<(), Over> {
-        let mut stream = self.dial().await?;
+        let mut stream = match self.early.take() {
+            Some(stream) => stream,
+            None => self.dial().await?,
+        };
         if !self.is_ready {
             self.is_ready = true;
             self.says(Item::Ready).await?;
@@ -199,7 +240,13 @@ impl Connection {
                 order = self.told.recv() => match order {
                     // The unit comes back to this session.
                     Some(Order::Take) => self.take(&stream).await?,
-                    Some(Order::Channels(_) | Order::Letter(_)) => {}
+                    Some(Order::Letter(letter)) => {
+                        if let Ok(ToUnit::Are(shards)) = serde_json::from_slice(&letter) {
+                            *self.inner.shards.lock().await = Some((Instant::now(), shards));
+                            look = Instant::now();
+                        }
+                    }
+                    Some(Order::Channels(_)) => {}
                     None => return Err(over("the unit is gone", false)),
                 },
                 incoming = stream.next() => self.heard(incoming).await?,

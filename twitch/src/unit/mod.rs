@@ -18,13 +18,13 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use baton_slave::unit::{Seat, Service};
 
-pub(crate) use self::irc::FromUnit;
 use self::life::Life;
 pub use self::{
     conduit::Conduits,
     irc::{Accounts, Irc},
     transport::{Channels, Cut, Item, Link, Opened, Order, Transport},
 };
+pub(crate) use self::{conduit::ToUnit, irc::FromUnit};
 use crate::bot::Bot;
 
 /// Units of one transport, for one bot. Given to

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use baton_protocol::{ShardId, message::Correspondent};
 use baton_slave::unit::Office;
 
 use super::{irc::words, list::List};
@@ -12,6 +13,7 @@ use crate::{
     channels::{Reconciler, Unix, Wanted, Why},
     helix::{Condition, Error, Helix},
     name::{Login, UserId},
+    unit::ToUnit,
 };
 
 /// What chat is.
@@ -268,15 +270,49 @@ impl ConduitWay {
         Ok(own.shard_count)
     }
 
-    /// Gives the conduit another number of shards.
+    /// Gives the conduit another number of shards; the new ones get these sessions at once.
     ///
     /// # Errors
     /// Twitch refuses it.
-    pub(super) async fn resize(&mut self, shards: u32) -> Result<(), String> {
+    pub(super) async fn resize(
+        &mut self,
+        shards: u32,
+        sessions: &BTreeMap<u32, String>,
+    ) -> Result<(), String> {
+        // Both are here before the first is used.
+        self.permit().await?;
         self.permit().await?;
         let resized = self.helix.resize_conduit(&self.conduit, shards).await;
         let resized = resized.map_err(|error| error.to_string())?;
         self.shards = Some(resized.shard_count);
+        let sessions: Vec<(u32, &str)> = sessions
+            .iter()
+            .map(|(shard, id)| (*shard, id.as_str()))
+            .collect();
+        if !sessions.is_empty() {
+            let refused = self.helix.assign(&self.conduit, &sessions).await;
+            for refused in refused.map_err(|error| error.to_string())? {
+                tracing::warn!(%refused, "the unit tries it itself");
+            }
+        }
+        for unit in 0..self.office.units() {
+            self.write_to(unit, ToUnit::Are(resized.shard_count));
+        }
         Ok(())
+    }
+
+    /// Has the units that come open their sessions.
+    pub(super) fn announces(&self, units: std::ops::Range<u32>) {
+        let shards = units.end;
+        for unit in units {
+            self.write_to(unit, ToUnit::WillBe(shards));
+        }
+    }
+
+    fn write_to(&self, unit: u32, letter: ToUnit) {
+        if let Ok(body) = serde_json::to_vec(&letter) {
+            let to = Correspondent::Unit(ShardId(unit));
+            self.office.write(to, body.into());
+        }
     }
 }

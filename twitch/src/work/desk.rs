@@ -9,7 +9,6 @@ use std::{
 use baton_protocol::message::Correspondent;
 use baton_slave::unit::Office;
 use bytes::Bytes;
-use serde_json::{Value, json};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, sleep_until},
@@ -22,18 +21,17 @@ use super::{
     door::{self, Page},
     irc::IrcWay,
     list::List,
-    question::{Answer, Question, Verb, refused, row, rows},
+    question::{Question, refused},
     speech::{Ids, Speech},
     state::State,
     tidings::Tidings,
 };
 use crate::{
-    channels::{Change, Grant, Reconnect, Revision, STALE_AFTER, Unix, Want, Wanted, cleaning},
+    channels::{Revision, STALE_AFTER, Unix, Wanted, cleaning},
     eventsub::Revoked,
     invite::Invite,
-    name::{Login, UserId},
+    name::UserId,
     notices::Kind,
-    outbox::{Message, Put},
     unit::FromUnit,
 };
 
@@ -43,9 +41,6 @@ const LOOK: Duration = Duration::from_secs(1);
 /// After something failed, so long later.
 const AFTER_TROUBLE: Duration = Duration::from_secs(5);
 
-/// Rows of one answer.
-const A_PAGE: usize = 1000;
-
 /// See the module.
 pub(super) struct Desk {
     config: WorkConfig,
@@ -53,12 +48,12 @@ pub(super) struct Desk {
 }
 
 /// What is open.
-struct Open {
-    list: List,
+pub(super) struct Open {
+    pub(super) list: List,
     /// Whether broadcasters are asked.
-    manages: bool,
-    ways: Ways,
-    speech: Option<Speech>,
+    pub(super) manages: bool,
+    pub(super) ways: Ways,
+    pub(super) speech: Option<Speech>,
     /// The list as it was when everything was brought to where it is to be.
     seen: Option<Revision>,
     goal: Vec<Wanted>,
@@ -68,7 +63,7 @@ struct Open {
     tidings: Tidings,
 }
 
-enum Ways {
+pub(super) enum Ways {
     Irc(Box<IrcWay>),
     Conduit(Box<ConduitWay>),
 }
@@ -190,7 +185,7 @@ impl Desk {
             Correspondent::Operator(_) => {
                 let answer = match Question::read(body) {
                     Ok((question, channels)) => open
-                        .answer(question, channels)
+                        .answer(question, channels, &self.office)
                         .await
                         .unwrap_or_else(refused),
                     Err(why) => refused(why),
@@ -224,7 +219,7 @@ impl Open {
     }
 
     /// Whether there is more to do at once.
-    async fn look_after(&mut self) -> Result<bool, String> {
+    pub(super) async fn look_after(&mut self) -> Result<bool, String> {
         let now = unix();
         if now >= self.cleans {
             self.cleans = cleaning::next(now, chance());
@@ -271,7 +266,7 @@ impl Open {
     }
 
     /// A unit says something.
-    async fn hears(&mut self, unit: u32, body: &[u8]) {
+    pub(super) async fn hears(&mut self, unit: u32, body: &[u8]) {
         let now = unix();
         if let Ok(letter) = serde_json::from_slice::<FromUnit>(body) {
             if let FromUnit::Channels { failed, .. } = &letter
@@ -303,250 +298,9 @@ impl Open {
             }
         }
     }
-
-    // ---- questions -----------------------------------------------------------
-
-    async fn answer(&mut self, question: Question, channels: Vec<Login>) -> Result<Value, String> {
-        match question.verb {
-            Verb::List => self.lists(question.after).await,
-            Verb::Where => Ok(rows(
-                channels.iter().map(|name| self.row_of(name)).collect(),
-            )),
-            Verb::Join => self.joins(channels, question.account).await,
-            Verb::Part => self.parts(channels).await,
-            Verb::Authorise => self.authorises(channels).await,
-            Verb::Revoke => self.revokes(channels).await,
-            Verb::Acknowledge => self.acknowledges(channels).await,
-            Verb::Say => self.says(question, &channels).await,
-            Verb::Units => self.units(question.units).await,
-        }
-    }
-
-    async fn lists(&self, after: Option<Login>) -> Result<Value, String> {
-        let all = self
-            .list
-            .with(move |list| list.list(after.as_ref(), A_PAGE))
-            .await?;
-        let more = (all.len() == A_PAGE).then(|| all.last().map(|last| last.login.clone()));
-        let shown = all.iter().map(|channel| {
-            let mut shown = self.row_of(&channel.login);
-            if !channel.wanted {
-                shown["state"] = json!("left");
-                shown["why"] = Value::Null;
-            }
-            shown["authorised"] = json!(channel.is_authorised());
-            shown["account"] = json!(channel.account);
-            shown["acknowledged_unix"] = json!(channel.acknowledged_at.0);
-            shown
-        });
-        let mut answer = rows(shown.collect());
-        answer["after"] = json!(more.flatten());
-        Ok(answer)
-    }
-
-    fn row_of(&self, channel: &Login) -> Value {
-        let (state, unit, why) = match &self.ways {
-            Ways::Irc(way) => way.find(channel),
-            Ways::Conduit(way) => {
-                let (state, why) = way.find(channel);
-                (state, None, why)
-            }
-        };
-        json!({ "channel": channel, "state": state, "unit": unit, "why": why })
-    }
-
-    fn again(&mut self, channel: &Login) {
-        match &mut self.ways {
-            Ways::Irc(way) => way.again(channel),
-            Ways::Conduit(way) => way.again(channel),
-        }
-    }
-
-    async fn joins(
-        &mut self,
-        channels: Vec<Login>,
-        account: Option<Login>,
-    ) -> Result<Value, String> {
-        let now = unix();
-        let wanted: Vec<Wanted> = channels
-            .iter()
-            .map(|login| Wanted {
-                account: account.clone(),
-                ..Wanted::new(login.clone())
-            })
-            .collect();
-        let wants = self.list.with(move |list| list.want(&wanted, now)).await?;
-        let mut answers = Vec::new();
-        for channel in &channels {
-            let (answer, why) = match wants.get(channel) {
-                Some(Want::New) => (Answer::Resolved, None),
-                Some(Want::Already) => (Answer::Ignored, None),
-                Some(Want::Unauthorised) => (
-                    Answer::Unauthorised,
-                    Some("its broadcaster has not let the bot in"),
-                ),
-                Some(Want::Full) | None => (Answer::Rejected, Some("the list is full")),
-            };
-            // Whoever asks for it wants it tried now.
-            self.again(channel);
-            answers.push(row(channel, answer, why));
-        }
-        self.look_after().await?;
-        // What has no room is known only now.
-        for answer in &mut answers {
-            let Some(Ok(channel)) = answer["channel"].as_str().map(str::parse::<Login>) else {
-                continue;
-            };
-            let found = self.row_of(&channel);
-            if answer["answer"] == "resolved" && found["state"] == "waiting" {
-                let why = found["why"].as_str();
-                *answer = row(
-                    &channel,
-                    Answer::Rejected,
-                    Some(why.unwrap_or("it waits for room")),
-                );
-            }
-        }
-        Ok(rows(answers))
-    }
-
-    async fn parts(&mut self, channels: Vec<Login>) -> Result<Value, String> {
-        let named = channels.clone();
-        let left = self.list.with(move |list| list.unwant(&named)).await?;
-        self.look_after().await?;
-        let answers = channels.iter().map(|channel| {
-            let answer = match left.contains(channel) {
-                true => Answer::Resolved,
-                false => Answer::Ignored,
-            };
-            row(channel, answer, None)
-        });
-        Ok(rows(answers.collect()))
-    }
-
-    async fn authorises(&mut self, channels: Vec<Login>) -> Result<Value, String> {
-        let now = unix();
-        let mut answers = Vec::new();
-        for channel in channels {
-            let grant = Grant {
-                login: channel.clone(),
-                id: None,
-                reconnect: Reconnect::Yes,
-            };
-            let change = self
-                .list
-                .with(move |list| list.authorise(&grant, now))
-                .await?;
-            self.again(&channel);
-            answers.push(changed(&channel, change));
-        }
-        self.look_after().await?;
-        Ok(rows(answers))
-    }
-
-    async fn revokes(&mut self, channels: Vec<Login>) -> Result<Value, String> {
-        let now = unix();
-        let mut answers = Vec::new();
-        for channel in channels {
-            let name = channel.clone();
-            let change = self.list.with(move |list| list.revoke(&name, now)).await?;
-            answers.push(changed(&channel, change));
-        }
-        self.look_after().await?;
-        Ok(rows(answers))
-    }
-
-    async fn acknowledges(&mut self, channels: Vec<Login>) -> Result<Value, String> {
-        let now = unix();
-        let mut answers = Vec::new();
-        for channel in channels {
-            let name = channel.clone();
-            let known = self
-                .list
-                .with(move |list| list.acknowledge(&name, now))
-                .await?;
-            let (answer, why) = match known {
-                true => (Answer::Resolved, None),
-                false => (Answer::Rejected, Some("the list does not have it")),
-            };
-            answers.push(row(&channel, answer, why));
-        }
-        Ok(rows(answers))
-    }
-
-    /// The bot is to say something in channels.
-    async fn says(&mut self, question: Question, channels: &[Login]) -> Result<Value, String> {
-        let Some(speech) = self.speech.clone() else {
-            return Err("this bot does not speak: give baton-twitch --account".to_owned());
-        };
-        let id = question
-            .id
-            .ok_or("give an id: what is asked twice is said once")?;
-        let text = question.text.unwrap_or_default();
-        let mut answers = Vec::new();
-        for channel in channels {
-            let name = channel.clone();
-            let may = self
-                .list
-                .with(move |list| list.is_authorised(&name))
-                .await?;
-            if !may {
-                let why = "its broadcaster has not let the bot in";
-                answers.push(row(channel, Answer::Unauthorised, Some(why)));
-                continue;
-            }
-            let message = Message {
-                id: format!("{id}/{channel}"),
-                account: speech.account(),
-                channel: channel.clone(),
-                text: text.clone(),
-                reply_to: question.reply_to.clone(),
-                ttl: None,
-            };
-            answers.push(match speech.put(message).await? {
-                Put::Taken => row(channel, Answer::Resolved, None),
-                Put::Known => row(channel, Answer::Ignored, None),
-                Put::Refused(refusal) => row(channel, Answer::Rejected, Some(&refusal.to_string())),
-            });
-        }
-        Ok(rows(answers))
-    }
-
-    /// Shows the units, or has the conduit have another number of them.
-    async fn units(&mut self, number: Option<u32>) -> Result<Value, String> {
-        match (&mut self.ways, number) {
-            (Ways::Irc(way), None) => {
-                let units = way.units().into_iter().map(|(unit, account, channels)| {
-                    json!({ "unit": unit, "account": account, "channels": channels })
-                });
-                Ok(json!({ "units": units.collect::<Vec<_>>() }))
-            }
-            (Ways::Irc(_), Some(_)) => {
-                Err("over IRC the number of units follows the channels".to_owned())
-            }
-            (Ways::Conduit(way), None) => Ok(json!({ "units": way.shards().await? })),
-            (Ways::Conduit(way), Some(number)) => {
-                way.resize(number).await?;
-                Ok(json!({ "units": number }))
-            }
-        }
-    }
 }
 
-fn changed(channel: &Login, change: Change) -> Value {
-    match change {
-        Change::Made => row(channel, Answer::Resolved, None),
-        Change::Already => row(channel, Answer::Ignored, None),
-        Change::NotManaged => row(
-            channel,
-            Answer::Rejected,
-            Some("this bot may be in every channel: see --anybody"),
-        ),
-        Change::Full => row(channel, Answer::Rejected, Some("the list is full")),
-    }
-}
-
-fn unix() -> Unix {
+pub(super) fn unix() -> Unix {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     Unix(now.map_or(0, |now| now.as_secs().cast_signed()))
 }

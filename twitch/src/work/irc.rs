@@ -266,6 +266,8 @@ impl IrcWay {
     /// A unit says something.
     pub(super) fn heard(&mut self, number: u32, letter: FromUnit, now: Unix) {
         match letter {
+            // That is of conduits.
+            FromUnit::Session(_) => {}
             FromUnit::Asks => {
                 let told = self.state.told.get(&number).cloned().unwrap_or_default();
                 self.write_to(number, &told);

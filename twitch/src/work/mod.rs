@@ -14,6 +14,7 @@
 //! One process of the fleet runs it, and the master moves it with a deploy. What has to
 //! survive that process is in two files: the list of channels, and beside it where they are.
 
+mod answers;
 mod conduit;
 mod desk;
 mod door;

@@ -3,16 +3,19 @@
 
 mod verdict;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 use twitch_mock::{Config, EventSub, Helix, Limit, Traffic, Twitch};
 
 pub use self::verdict::TwitchVerdict;
 use crate::{
     error::{Error, Result},
-    twitch::{TwitchFleet, TwitchOptions, conduit},
+    twitch::{TwitchFleet, TwitchOptions, conduit, enabled_shards},
 };
 
 /// How the demo is played.
@@ -45,6 +48,9 @@ impl Default for Options {
     }
 }
 
+/// Units by which the fleet is scaled out, and in again.
+const MORE: u32 = 4;
+
 /// Longest wait for anything.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -55,16 +61,16 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// [`TwitchVerdict`].
 pub async fn run(options: Options, say: impl Fn(&str)) -> Result<TwitchVerdict> {
     let began = Instant::now();
-    let mut fleet = TwitchFleet::start(
+    let mut fleet = TwitchFleet::start_in(
         TwitchOptions {
             twitch: twitch(options),
-            units: options.units,
+            units: options.units + MORE,
             standbys: 1,
             limits: "contact = \"300ms\"\nsoak = \"2s\"\ncanary_time = \"0s\"\n".to_owned(),
             arguments: Vec::new(),
             keep: options.keep,
         },
-        |twitch| prepare(twitch, options, &say),
+        |folder, twitch| prepare(folder, twitch, options, &say),
     )
     .await?;
     if options.keep {
@@ -99,10 +105,28 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<TwitchVerdict> 
     fleet.all_serving(LIMIT).await?;
     sleep(options.calm).await;
 
+    let by_the_kill = dropped(&fleet);
+
+    let (few, many) = (options.units, options.units + MORE);
+    say(&format!(
+        "scaling out to {many} units, and in to {few} again"
+    ));
+    scale(&fleet, many).await?;
+    sleep(options.calm).await;
+    scale(&fleet, few).await?;
+    // What was on its way to a shard that is no more.
+    sleep(options.calm + Duration::from_secs(12)).await;
+
     traffic(&fleet, 0.0)?;
     sleep(options.jitter + Duration::from_secs(2)).await;
     let news = fleet.news.all();
-    verdict::judge(options, &fleet, &news, before, moved, cold)
+    let counts = verdict::Counts {
+        before,
+        by_the_kill,
+        moved,
+        cold,
+    };
+    verdict::judge(options, &fleet, &news, &counts)
 }
 
 fn twitch(options: Options) -> Config {
@@ -126,13 +150,28 @@ fn twitch(options: Options) -> Config {
     }
 }
 
-fn prepare(twitch: &Twitch, options: Options, say: &impl Fn(&str)) -> Result<Vec<String>> {
+fn prepare(
+    folder: &Path,
+    twitch: &Twitch,
+    options: Options,
+    say: &impl Fn(&str),
+) -> Result<Vec<String>> {
     let id = conduit(twitch, options.units, options.channels)?;
     say(&format!(
         "a conduit with {} shards has the chat of {} channels",
         options.units, options.channels
     ));
-    Ok(vec!["--conduit".to_owned(), id])
+    let list = folder.join("channels").display().to_string();
+    let arguments = [
+        "--conduit",
+        &id,
+        "--account-id",
+        "1",
+        "--channels",
+        &list,
+        "--anybody",
+    ];
+    Ok(arguments.map(str::to_owned).to_vec())
 }
 
 fn traffic(fleet: &TwitchFleet, rate: f64) -> Result<()> {
@@ -141,6 +180,29 @@ fn traffic(fleet: &TwitchFleet, rate: f64) -> Result<()> {
         ..Traffic::at_rate(rate)
     });
     set.map_err(|error| Error::answer("the simulated Twitch", error))
+}
+
+/// Has the conduit get another number of shards, and waits until each has a session.
+async fn scale(fleet: &TwitchFleet, units: u32) -> Result<()> {
+    let question = json!({ "verb": "units", "units": units });
+    let end = Instant::now() + LIMIT;
+    loop {
+        let answer: Result<Value> = fleet.admin.ask("/v1/work", &question).await;
+        match answer {
+            Ok(answer) if answer["error"].is_null() => break,
+            Ok(answer) => return Err(Error::answer("the once-per-bot work", answer)),
+            // It may be on its way from one process to another.
+            Err(error) if Instant::now() > end => return Err(error),
+            Err(_) => sleep(Duration::from_millis(100)).await,
+        }
+    }
+    while enabled_shards(&fleet.twitch)? < units as usize {
+        if Instant::now() > end {
+            return Err(Error::Late("a shard has no session".to_owned()));
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 /// Messages that the simulated Twitch gave up.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Options, dropped};
+use super::{MORE, Options, dropped};
 use crate::{error::Result, twitch::TwitchFleet, verdict::Judged};
 
 /// See the [module](self).
@@ -25,6 +25,8 @@ pub struct TwitchVerdict {
     pub dropped_before_the_kill: u64,
     /// Given up by Twitch while nobody served a unit, after the kill.
     pub dropped_by_the_kill: u64,
+    /// Given up by Twitch while the fleet was scaled out and in.
+    pub dropped_by_scaling: u64,
     /// Units that the deploy moved.
     pub moved: u64,
     /// From the order to prepare a unit until the next owner served it: the longest.
@@ -37,6 +39,17 @@ pub struct TwitchVerdict {
     pub faults: Vec<String>,
 }
 
+/// What was counted on the way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counts {
+    /// Given up by Twitch before the kill.
+    pub(super) before: u64,
+    /// And until the fleet was whole again.
+    pub(super) by_the_kill: u64,
+    pub(super) moved: u64,
+    pub(super) cold: Duration,
+}
+
 /// After a kill no unit is deaf for longer than this.
 const DEAF: Duration = Duration::from_secs(2);
 
@@ -44,10 +57,14 @@ pub(super) fn judge(
     options: Options,
     fleet: &TwitchFleet,
     news: &[Value],
-    dropped_before: u64,
-    moved: u64,
-    cold: Duration,
+    counts: &Counts,
 ) -> Result<TwitchVerdict> {
+    let Counts {
+        before,
+        by_the_kill,
+        moved,
+        cold,
+    } = *counts;
     let seen = fleet.judge()?;
     let deaf = news.iter().filter(|event| event["type"] == "was_deaf");
     let deaf_ms = deaf.filter_map(|event| event["deaf_ms"].as_u64()).max();
@@ -58,8 +75,9 @@ pub(super) fn judge(
         lost: seen.lost,
         repeated: seen.repeated,
         out_of_order: seen.out_of_order,
-        dropped_before_the_kill: dropped_before,
-        dropped_by_the_kill: dropped(fleet).saturating_sub(dropped_before),
+        dropped_before_the_kill: before,
+        dropped_by_the_kill: by_the_kill - before,
+        dropped_by_scaling: dropped(fleet) - by_the_kill,
         moved,
         longest_move_ms: longest_move(news),
         deaf_ms,
@@ -88,12 +106,16 @@ pub(super) fn judge(
     );
     fault(seen.overflow, "the ledger was too small".to_owned());
     fault(
-        dropped_before > 0,
-        format!("Twitch gave {dropped_before} messages up while the fleet was whole"),
+        before > 0,
+        format!("Twitch gave {before} messages up while the fleet was whole"),
     );
     fault(
-        moved != u64::from(options.units),
-        format!("{moved} of {} units moved", options.units),
+        moved != u64::from(options.units + MORE),
+        format!("{moved} of {} units moved", options.units + MORE),
+    );
+    fault(
+        dropped(fleet) > by_the_kill,
+        "Twitch gave messages up while the fleet was scaled".to_owned(),
     );
     fault(
         Duration::from_millis(deaf_ms) > DEAF,
@@ -152,6 +174,10 @@ impl TwitchVerdict {
         row(
             "given up by Twitch by the kill",
             self.dropped_by_the_kill.to_string(),
+        )?;
+        row(
+            "given up by Twitch by scaling out and in",
+            self.dropped_by_scaling.to_string(),
         )?;
         row("units that the deploy moved", self.moved.to_string())?;
         row(

@@ -19,6 +19,8 @@ pub(crate) enum FromUnit {
     /// It has no channels, and asks for them.
     #[default]
     Asks,
+    /// It has a session that can take its shard, as soon as the conduit has that.
+    Session(String),
     /// What became of channels that it was told to join.
     Channels {
         /// Of which word of the work.

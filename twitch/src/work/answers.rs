@@ -1,0 +1,318 @@
+//! What operators ask, and what they are answered.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use baton_protocol::message::Correspondent;
+use baton_slave::unit::Office;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    desk::{Open, Ways, unix},
+    question::{Answer, Question, Verb, refused, row, rows},
+};
+use crate::{
+    channels::{Change, Grant, Reconnect, Want, Wanted},
+    name::Login,
+    outbox::{Message, Put},
+    unit::FromUnit,
+};
+
+/// Rows of one answer.
+const A_PAGE: usize = 1000;
+
+/// New units have so long to open their sessions; an operator waits for longer.
+const SESSIONS: Duration = Duration::from_secs(6);
+
+impl Open {
+    pub(super) async fn answer(
+        &mut self,
+        question: Question,
+        channels: Vec<Login>,
+        office: &Office,
+    ) -> Result<Value, String> {
+        match question.verb {
+            Verb::List => self.lists(question.after).await,
+            Verb::Where => Ok(rows(
+                channels.iter().map(|name| self.row_of(name)).collect(),
+            )),
+            Verb::Join => self.joins(channels, question.account).await,
+            Verb::Part => self.parts(channels).await,
+            Verb::Authorise => self.authorises(channels).await,
+            Verb::Revoke => self.revokes(channels).await,
+            Verb::Acknowledge => self.acknowledges(channels).await,
+            Verb::Say => self.says(question, &channels).await,
+            Verb::Units => self.units(question.units, office).await,
+        }
+    }
+
+    async fn lists(&self, after: Option<Login>) -> Result<Value, String> {
+        let all = self
+            .list
+            .with(move |list| list.list(after.as_ref(), A_PAGE))
+            .await?;
+        let more = (all.len() == A_PAGE).then(|| all.last().map(|last| last.login.clone()));
+        let shown = all.iter().map(|channel| {
+            let mut shown = self.row_of(&channel.login);
+            if !channel.wanted {
+                shown["state"] = json!("left");
+                shown["why"] = Value::Null;
+            }
+            shown["authorised"] = json!(channel.is_authorised());
+            shown["account"] = json!(channel.account);
+            shown["acknowledged_unix"] = json!(channel.acknowledged_at.0);
+            shown
+        });
+        let mut answer = rows(shown.collect());
+        answer["after"] = json!(more.flatten());
+        Ok(answer)
+    }
+
+    fn row_of(&self, channel: &Login) -> Value {
+        let (state, unit, why) = match &self.ways {
+            Ways::Irc(way) => way.find(channel),
+            Ways::Conduit(way) => {
+                let (state, why) = way.find(channel);
+                (state, None, why)
+            }
+        };
+        json!({ "channel": channel, "state": state, "unit": unit, "why": why })
+    }
+
+    fn again(&mut self, channel: &Login) {
+        match &mut self.ways {
+            Ways::Irc(way) => way.again(channel),
+            Ways::Conduit(way) => way.again(channel),
+        }
+    }
+
+    async fn joins(
+        &mut self,
+        channels: Vec<Login>,
+        account: Option<Login>,
+    ) -> Result<Value, String> {
+        let now = unix();
+        let wanted: Vec<Wanted> = channels
+            .iter()
+            .map(|login| Wanted {
+                account: account.clone(),
+                ..Wanted::new(login.clone())
+            })
+            .collect();
+        let wants = self.list.with(move |list| list.want(&wanted, now)).await?;
+        let mut answers = Vec::new();
+        for channel in &channels {
+            let (answer, why) = match wants.get(channel) {
+                Some(Want::New) => (Answer::Resolved, None),
+                Some(Want::Already) => (Answer::Ignored, None),
+                Some(Want::Unauthorised) => (
+                    Answer::Unauthorised,
+                    Some("its broadcaster has not let the bot in"),
+                ),
+                Some(Want::Full) | None => (Answer::Rejected, Some("the list is full")),
+            };
+            // Whoever asks for it wants it tried now.
+            self.again(channel);
+            answers.push(row(channel, answer, why));
+        }
+        self.look_after().await?;
+        // What has no room is known only now.
+        for answer in &mut answers {
+            let Some(Ok(channel)) = answer["channel"].as_str().map(str::parse::<Login>) else {
+                continue;
+            };
+            let found = self.row_of(&channel);
+            if answer["answer"] == "resolved" && found["state"] == "waiting" {
+                let why = found["why"].as_str();
+                *answer = row(
+                    &channel,
+                    Answer::Rejected,
+                    Some(why.unwrap_or("it waits for room")),
+                );
+            }
+        }
+        Ok(rows(answers))
+    }
+
+    async fn parts(&mut self, channels: Vec<Login>) -> Result<Value, String> {
+        let named = channels.clone();
+        let left = self.list.with(move |list| list.unwant(&named)).await?;
+        self.look_after().await?;
+        let answers = channels.iter().map(|channel| {
+            let answer = match left.contains(channel) {
+                true => Answer::Resolved,
+                false => Answer::Ignored,
+            };
+            row(channel, answer, None)
+        });
+        Ok(rows(answers.collect()))
+    }
+
+    async fn authorises(&mut self, channels: Vec<Login>) -> Result<Value, String> {
+        let now = unix();
+        let mut answers = Vec::new();
+        for channel in channels {
+            let grant = Grant {
+                login: channel.clone(),
+                id: None,
+                reconnect: Reconnect::Yes,
+            };
+            let change = self
+                .list
+                .with(move |list| list.authorise(&grant, now))
+                .await?;
+            self.again(&channel);
+            answers.push(changed(&channel, change));
+        }
+        self.look_after().await?;
+        Ok(rows(answers))
+    }
+
+    async fn revokes(&mut self, channels: Vec<Login>) -> Result<Value, String> {
+        let now = unix();
+        let mut answers = Vec::new();
+        for channel in channels {
+            let name = channel.clone();
+            let change = self.list.with(move |list| list.revoke(&name, now)).await?;
+            answers.push(changed(&channel, change));
+        }
+        self.look_after().await?;
+        Ok(rows(answers))
+    }
+
+    async fn acknowledges(&mut self, channels: Vec<Login>) -> Result<Value, String> {
+        let now = unix();
+        let mut answers = Vec::new();
+        for channel in channels {
+            let name = channel.clone();
+            let known = self
+                .list
+                .with(move |list| list.acknowledge(&name, now))
+                .await?;
+            let (answer, why) = match known {
+                true => (Answer::Resolved, None),
+                false => (Answer::Rejected, Some("the list does not have it")),
+            };
+            answers.push(row(&channel, answer, why));
+        }
+        Ok(rows(answers))
+    }
+
+    /// The bot is to say something in channels.
+    async fn says(&mut self, question: Question, channels: &[Login]) -> Result<Value, String> {
+        let Some(speech) = self.speech.clone() else {
+            return Err("this bot does not speak: give baton-twitch --account".to_owned());
+        };
+        let id = question
+            .id
+            .ok_or("give an id: what is asked twice is said once")?;
+        let text = question.text.unwrap_or_default();
+        let mut answers = Vec::new();
+        for channel in channels {
+            let name = channel.clone();
+            let may = self
+                .list
+                .with(move |list| list.is_authorised(&name))
+                .await?;
+            if !may {
+                let why = "its broadcaster has not let the bot in";
+                answers.push(row(channel, Answer::Unauthorised, Some(why)));
+                continue;
+            }
+            let message = Message {
+                id: format!("{id}/{channel}"),
+                account: speech.account(),
+                channel: channel.clone(),
+                text: text.clone(),
+                reply_to: question.reply_to.clone(),
+                ttl: None,
+            };
+            answers.push(match speech.put(message).await? {
+                Put::Taken => row(channel, Answer::Resolved, None),
+                Put::Known => row(channel, Answer::Ignored, None),
+                Put::Refused(refusal) => row(channel, Answer::Rejected, Some(&refusal.to_string())),
+            });
+        }
+        Ok(rows(answers))
+    }
+
+    /// Shows the units, or has the conduit have another number of them.
+    async fn units(&mut self, number: Option<u32>, office: &Office) -> Result<Value, String> {
+        let sessions = match number {
+            Some(number) => self.sessions(number, office).await?,
+            None => BTreeMap::new(),
+        };
+        match (&mut self.ways, number) {
+            (Ways::Irc(way), None) => {
+                let units = way.units().into_iter().map(|(unit, account, channels)| {
+                    json!({ "unit": unit, "account": account, "channels": channels })
+                });
+                Ok(json!({ "units": units.collect::<Vec<_>>() }))
+            }
+            (Ways::Irc(_), Some(_)) => {
+                Err("over IRC the number of units follows the channels".to_owned())
+            }
+            (Ways::Conduit(way), None) => Ok(json!({ "units": way.shards().await? })),
+            (Ways::Conduit(way), Some(number)) => {
+                way.resize(number, &sessions).await?;
+                Ok(json!({ "units": number }))
+            }
+        }
+    }
+
+    /// The sessions of the units that come with so many of them: each is open before the
+    /// conduit is larger, so no message goes to a shard that nobody serves.
+    async fn sessions(
+        &mut self,
+        number: u32,
+        office: &Office,
+    ) -> Result<BTreeMap<u32, String>, String> {
+        let Ways::Conduit(way) = &mut self.ways else {
+            return Ok(BTreeMap::new());
+        };
+        if number == 0 || number > office.units() {
+            let most = office.units();
+            return Err(format!("a conduit of this bot has 1 to {most} units"));
+        }
+        let before = way.shards().await?;
+        let come = before.min(number)..number;
+        way.announces(come.clone());
+        let until = Instant::now() + SESSIONS;
+        let mut sessions = BTreeMap::new();
+        while sessions.len() < come.len() {
+            let Ok((from, body)) = timeout_at(until, office.letter()).await else {
+                let (open, all) = (sessions.len(), come.len());
+                return Err(format!(
+                    "{open} of {all} new units opened a session: the conduit is left as it is"
+                ));
+            };
+            match from {
+                Correspondent::Unit(unit) => match serde_json::from_slice(&body) {
+                    Ok(FromUnit::Session(id)) if come.contains(&unit.get()) => {
+                        sessions.insert(unit.get(), id);
+                    }
+                    _ => self.hears(unit.get(), &body).await,
+                },
+                Correspondent::Operator(_) => {
+                    let busy = refused("the units are being changed: ask again");
+                    office.write(from, busy.to_string().into());
+                }
+                Correspondent::Work => {}
+            }
+        }
+        Ok(sessions)
+    }
+}
+
+fn changed(channel: &Login, change: Change) -> Value {
+    match change {
+        Change::Made => row(channel, Answer::Resolved, None),
+        Change::Already => row(channel, Answer::Ignored, None),
+        Change::NotManaged => row(
+            channel,
+            Answer::Rejected,
+            Some("this bot may be in every channel: see --anybody"),
+        ),
+        Change::Full => row(channel, Answer::Rejected, Some("the list is full")),
+    }
+}
