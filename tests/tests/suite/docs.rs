@@ -20,7 +20,7 @@ use self::block::{Block, Kind, blocks};
 use crate::services::{Host, there};
 
 /// Every document whose blocks are checked here.
-pub(crate) const DOCUMENTS: [&str; 27] = [
+pub(crate) const DOCUMENTS: [&str; 28] = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
@@ -45,6 +45,7 @@ pub(crate) const DOCUMENTS: [&str; 27] = [
     "docs/proxy.md",
     "docs/simulated-discord.md",
     "docs/snapshots.md",
+    "docs/twitch.md",
     "docs/voice.md",
     "docs/wire.md",
     "docs/workers.md",
@@ -52,7 +53,7 @@ pub(crate) const DOCUMENTS: [&str; 27] = [
 
 /// The front pages of the packages, which rustdoc shows too. Their blocks are tests of
 /// their packages.
-const FRONT_PAGES: [&str; 14] = [
+const FRONT_PAGES: [&str; 15] = [
     "log/README.md",
     "master/README.md",
     "master/core/README.md",
@@ -67,6 +68,7 @@ const FRONT_PAGES: [&str; 14] = [
     "tests/discord/README.md",
     "tests/lavalink/README.md",
     "tests/testing/README.md",
+    "twitch/README.md",
 ];
 
 #[test]
@@ -168,7 +170,7 @@ fn configurations_in_the_documentation_are_good() {
     for document in DOCUMENTS {
         for block in of(document, |kind| *kind == Kind::MasterConfig) {
             let host = Host::new();
-            for program in ["my-bot", "baton-slave", "baton-slave-unit"] {
+            for program in ["my-bot", "baton-slave", "baton-slave-unit", "baton-twitch"] {
                 host.program(&format!("usr/local/bin/{program}"), "exit 0");
             }
             fs::create_dir_all(host.path("etc/baton")).unwrap();

@@ -139,6 +139,8 @@ fn work(options: &Options, office: &Office) -> Result<Option<ChannelWork>, Error
             cap: Some(options.channel_cap).filter(|cap| *cap > 0),
             rules: Rules {
                 limit: options.channels_a_unit,
+                min: options.units_min,
+                max: options.units_max,
                 ..Rules::default()
             },
         },

@@ -84,6 +84,12 @@ pub(crate) struct Options {
     /// Channels of one unit, with irc; 1 to 100
     #[arg(long, env = "BATON_TWITCH_CHANNELS_A_UNIT", value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) channels_a_unit: u32,
+    /// With irc: never fewer units than this
+    #[arg(long, env = "BATON_TWITCH_UNITS_MIN", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) units_min: u32,
+    /// With irc: never more units than this, and never more than the master's shard_count
+    #[arg(long, env = "BATON_TWITCH_UNITS_MAX", value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) units_max: u32,
     /// With irc: how long two connections may be apart before a unit that moves is cut over
     #[arg(long, env = "BATON_TWITCH_SETTLE", value_name = "TIME", default_value = "4s", value_parser = humantime::parse_duration)]
     pub(crate) settle: Duration,

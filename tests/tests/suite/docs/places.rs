@@ -65,7 +65,9 @@ fn has_word(source: &str, name: &str) -> bool {
 /// Every source of the project, by its path.
 fn sources() -> Vec<(String, String)> {
     let mut sources = Vec::new();
-    let names = ["log", "master", "protocol", "scripts", "slave", "tests"];
+    let names = [
+        "log", "master", "protocol", "scripts", "slave", "tests", "twitch",
+    ];
     let mut folders: Vec<PathBuf> = names.iter().map(|name| root().join(name)).collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
@@ -80,6 +82,25 @@ fn sources() -> Vec<(String, String)> {
         }
     }
     sources
+}
+
+#[test]
+fn tests_that_the_page_of_twitch_names_exist() {
+    let sources = sources();
+    let text = fs::read_to_string(root().join("docs/twitch.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with('|'));
+    let mut named = 0;
+    for name in rows.flat_map(|row| row.split('`').skip(1).step_by(2)) {
+        let in_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if !name.chars().all(in_name) || name.matches('_').count() < 3 {
+            continue;
+        }
+        let test = format!("fn {name}(");
+        let found = sources.iter().any(|(_, source)| source.contains(&test));
+        assert!(found, "docs/twitch.md: no test {name}");
+        named += 1;
+    }
+    assert!(named > 30, "the page names {named} tests");
 }
 
 #[test]
