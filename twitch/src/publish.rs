@@ -10,7 +10,8 @@ use bytes::Bytes;
 
 use crate::bot::{Ack, Bot, Delivery};
 
-/// See the [module](self).
+/// A bot that publishes each event to a sink of `baton-sink`: a broker, for workers in any
+/// language. An event is finished when the sink has confirmed it.
 #[derive(Debug)]
 pub struct Publisher(Sink);
 

@@ -40,6 +40,14 @@ enum Verb {
     Revoke(Names),
     /// Say that channels are alive: what nobody acknowledges for a week is left
     Acknowledge(Names),
+    /// Show the units, or give the conduit another number of shards
+    ///
+    /// With IRC their number follows the channels, and cannot be given.
+    Units {
+        /// So many units serve; at most the master's shard_count
+        #[arg(value_name = "N")]
+        number: Option<u32>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -69,19 +77,38 @@ impl Verb {
             Self::Authorise(joining) => of("authorise", joining.names, joining.account),
             Self::Revoke(names) => of("revoke", names, None),
             Self::Acknowledge(names) => of("acknowledge", names, None),
+            Self::Units { number } => json!({ "verb": "units", "units": number }),
         }
     }
 }
 
 pub(super) async fn run(arguments: ChannelsArguments) -> Result<u8, Error> {
     let client = arguments.operator.client()?;
-    let answer = client.post("/v1/work", arguments.verb.question()).await?;
-    if let Some(error) = answer["error"].as_str() {
-        return Err(Error::Failed(error.to_owned()));
+    let mut question = arguments.verb.question();
+    let mut rows: Vec<Value> = Vec::new();
+    let answer = loop {
+        let mut answer = client.post("/v1/work", question.clone()).await?;
+        if let Some(error) = answer["error"].as_str() {
+            return Err(Error::Failed(error.to_owned()));
+        }
+        // A list comes in pages.
+        if let Some(page) = answer["channels"].as_array_mut() {
+            rows.append(page);
+        }
+        match answer["after"].is_string() {
+            true => question["after"] = answer["after"].take(),
+            false => break answer,
+        }
+    };
+    if !answer["units"].is_null() {
+        say(&match arguments.json {
+            true => answer.to_string(),
+            false => units(&answer["units"]),
+        });
+        return Ok(EXIT_DONE);
     }
-    let rows = answer["channels"].as_array().cloned().unwrap_or_default();
     if arguments.json {
-        say(&answer.to_string());
+        say(&json!({ "channels": rows }).to_string());
     } else {
         say(table(&rows).trim_end());
     }
@@ -92,15 +119,33 @@ pub(super) async fn run(arguments: ChannelsArguments) -> Result<u8, Error> {
     })
 }
 
+/// The units of IRC with their channels, or how many a conduit has.
+fn units(units: &Value) -> String {
+    match units.as_array() {
+        Some(rows) if rows.is_empty() => "no units".to_owned(),
+        Some(rows) => in_columns(rows, &["unit", "account", "channels"])
+            .trim_end()
+            .to_owned(),
+        None => format!("{units} units"),
+    }
+}
+
 /// The columns that a row of a list has, or of answers.
 fn table(rows: &[Value]) -> String {
     let Some(first) = rows.first() else {
         return "no channels\n".to_owned();
     };
-    let columns: &[&str] = match first.get("answer") {
-        Some(_) => &["channel", "answer", "why"],
-        None => &["channel", "state", "unit", "account", "why"],
+    let columns: &[&str] = if first.get("answer").is_some() {
+        &["channel", "answer", "why"]
+    } else if first.get("authorised").is_some() {
+        &["channel", "state", "authorised", "unit", "account", "why"]
+    } else {
+        &["channel", "state", "unit", "why"]
     };
+    in_columns(rows, columns)
+}
+
+fn in_columns(rows: &[Value], columns: &[&str]) -> String {
     let cell = |row: &Value, column: &str| match &row[column] {
         Value::Null => "-".to_owned(),
         Value::String(text) => baton_protocol::text::readable(text, 200),
@@ -143,14 +188,14 @@ mod tests {
     #[test]
     fn channels_are_shown_as_a_table_and_answers_with_their_reason() {
         let rows = [
-            json!({ "channel": "one", "state": "joined", "unit": 3, "account": null }),
+            json!({ "channel": "one", "state": "joined", "unit": 3 }),
             json!({ "channel": "another", "state": "failed", "unit": 12, "why": "banned" }),
         ];
         assert_eq!(
             table(&rows),
-            "channel  state   unit  account  why\n\
-             one      joined  3     -        -\n\
-             another  failed  12    -        banned\n"
+            "channel  state   unit  why\n\
+             one      joined  3     -\n\
+             another  failed  12    banned\n"
         );
         let rows = [json!({ "channel": "one", "answer": "resolved" })];
         assert_eq!(
@@ -158,5 +203,19 @@ mod tests {
             "channel  answer    why\none      resolved  -\n"
         );
         assert_eq!(table(&[]), "no channels\n");
+        let rows =
+            [json!({ "channel": "one", "state": "left", "authorised": false, "account": null })];
+        assert_eq!(
+            table(&rows),
+            "channel  state  authorised  unit  account  why\n\
+             one      left   false       -     -        -\n"
+        );
+    }
+
+    #[test]
+    fn units_are_a_number_or_rows() {
+        assert_eq!(units(&json!(24)), "24 units");
+        let rows = json!([{ "unit": 0, "account": "bot", "channels": 90 }]);
+        assert_eq!(units(&rows), "unit  account  channels\n0     bot      90");
     }
 }

@@ -107,7 +107,7 @@ pub struct Speaks {
     pub id: UserId,
 }
 
-/// See the [module](self). Given to [`Builder::work`](baton_slave::Builder::work). It has to be
+/// The once-per-bot work: which channels there are, and which unit has each. Given to [`Builder::work`](baton_slave::Builder::work). It has to be
 /// made inside of a tokio runtime.
 #[derive(Debug)]
 pub struct ChannelWork {

@@ -8,14 +8,16 @@ use std::{
 };
 
 use baton_slave::unit::Office;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, Speaks, may_block};
 use crate::{
     helix::{Error, Sent},
     name::{Login, UserId},
-    outbox::{Budgets, Lease, Leased, Message, Outbox, Put, Restriction, Said, Standing, UnixMs},
+    outbox::{
+        Budgets, Lease, LeaseId, Leased, Message, Outbox, Put, Restriction, Said, Standing, UnixMs,
+    },
 };
 
 /// The permit that a request costs.
@@ -113,7 +115,7 @@ impl Speech {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.put.notified() => {}
-                () = tokio::time::sleep(wait) => {}
+                () = sleep(wait) => {}
             }
         }
     }
@@ -131,15 +133,12 @@ impl Speech {
         let said = match ids.get(&message.channel) {
             None => refused("unknown_channel", "Twitch knows no such channel".to_owned()),
             Some(channel) => {
-                let permit = self.office.permit(PERMIT).await;
-                if permit.is_err() || now() >= begin_until {
-                    let given = self
-                        .with(move |outbox| outbox.give_back(lease, now()))
-                        .await;
-                    if let Err(error) = given {
-                        tracing::error!(error, "the outbox cannot be written");
-                    }
-                    return;
+                if self.office.permit(PERMIT).await.is_err() {
+                    self.give_back(lease).await;
+                    return sleep(LONGEST).await;
+                }
+                if now() >= begin_until {
+                    return self.give_back(lease).await;
                 }
                 let reply = message.reply_to.as_deref();
                 let helix = &self.speaks.helix;
@@ -153,6 +152,11 @@ impl Speech {
                     },
                     Ok(Sent::Dropped { code, why }) => refused(&code, why),
                     Err(Error::Unreachable(_)) => Said::Unknown,
+                    // Nothing was said, and nothing would be, by anybody of the application.
+                    Err(Error::TooMany { wait, .. }) => {
+                        self.give_back(lease).await;
+                        return sleep(wait.min(LONGEST)).await;
+                    }
                     Err(error) => refused("helix", error.to_string()),
                 }
             }
@@ -165,6 +169,15 @@ impl Speech {
                 error,
                 "what came of a message cannot be written: nobody knows it"
             );
+        }
+    }
+
+    async fn give_back(&self, lease: LeaseId) {
+        let given = self
+            .with(move |outbox| outbox.give_back(lease, now()))
+            .await;
+        if let Err(error) = given {
+            tracing::error!(error, "the outbox cannot be written");
         }
     }
 }

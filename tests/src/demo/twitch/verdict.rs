@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{MORE, Options, dropped};
 use crate::{error::Result, twitch::TwitchFleet, verdict::Judged};
 
-/// See the [module](self).
+/// What became of every message that was said.
 #[derive(Clone, Debug, Serialize)]
 pub struct TwitchVerdict {
     /// Messages that were said.
