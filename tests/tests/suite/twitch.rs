@@ -4,13 +4,13 @@ use std::{fs, time::Duration};
 
 use baton_tests::{
     demo::twitch::{Options, run},
-    twitch::{TwitchFleet, TwitchOptions},
+    twitch::{TwitchFleet, TwitchOptions, conduit},
     verdict::Judged,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
-use twitch_mock::{Config, Irc, Limit, Traffic};
+use twitch_mock::{Config, Irc, Limit, LogLine, Traffic};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -157,15 +157,85 @@ async fn units_of_irc_are_deployed_without_loss_and_the_work_goes_on_without_a_j
     assert!(verdict.seen > 200, "{verdict:?}");
     assert_eq!(fleet.twitch.counters().kicks, 0);
 
-    // The master dies, and the process that has the work: nothing is joined anew.
-    let joins = joins(&fleet);
+    // Each of the two processes joined each channel once, wherever the work was.
+    for channel in names(2..=39) {
+        assert_eq!(joins(&fleet, &channel), 2, "{channel}");
+    }
+    // The units go on without a master, and join nothing anew.
     fleet.master.signal(Signal::TERM);
-    sleep(Duration::from_secs(1)).await;
-    assert_eq!(self::joins(&fleet), joins);
+    fleet.twitch.set_traffic(Traffic::at_rate(200.0)).unwrap();
+    let before = fleet.written().unwrap().len();
+    let end = Instant::now() + LIMIT;
+    while fleet.written().unwrap().len() < before + 100 {
+        assert!(Instant::now() < end, "nothing is heard without a master");
+        sleep(Duration::from_millis(50)).await;
+    }
+    for channel in names(2..=39) {
+        assert_eq!(joins(&fleet, &channel), 2, "{channel}");
+    }
 }
 
-/// JOINs so far.
-fn joins(fleet: &TwitchFleet) -> usize {
+/// JOINs of a channel so far.
+fn joins(fleet: &TwitchFleet, channel: &str) -> usize {
     let log = fleet.twitch.log(0, 1_000_000);
-    log.iter().filter(|line| line.what == "join").count()
+    let of =
+        |line: &&LogLine| line.what == "join" && line.detail.trim_start_matches('#') == channel;
+    log.iter().filter(of).count()
+}
+
+/// Requests of a kind so far.
+fn requests(fleet: &TwitchFleet, kind: &str) -> u64 {
+    let counters = fleet.twitch.counters();
+    counters.requests.get(kind).copied().unwrap_or(0)
+}
+
+#[tokio::test]
+async fn the_work_on_a_conduit_asks_for_what_is_missing_and_after_a_deploy_for_nothing() {
+    let options = TwitchOptions {
+        twitch: Config {
+            channels: 20,
+            ..Config::default()
+        },
+        units: 2,
+        standbys: 0,
+        limits: "contact = \"300ms\"\nsoak = \"1s\"\ncanary_time = \"0s\"\n".to_owned(),
+        arguments: Vec::new(),
+        keep: false,
+    };
+    let mut fleet = TwitchFleet::start_in(options, |folder, twitch| {
+        let list = folder.join("channels").display().to_string();
+        let id = conduit(twitch, 2, 10)?;
+        let arguments = [
+            "--conduit",
+            &id,
+            "--account-id",
+            "1",
+            "--anybody",
+            "--channels",
+            &list,
+        ];
+        Ok(arguments.map(str::to_owned).to_vec())
+    })
+    .await
+    .unwrap();
+    fleet.all_serving(LIMIT).await.unwrap();
+    let subscribe = "POST /helix/eventsub/subscriptions";
+    let of_the_test = requests(&fleet, subscribe);
+    let answer = ask(&fleet, json!({ "verb": "join", "channels": names(1..=15) })).await;
+    assert_eq!(
+        answer["channels"].as_array().map(Vec::len),
+        Some(15),
+        "{answer}"
+    );
+    joined(&fleet, 15).await;
+    // Ten were there.
+    assert_eq!(requests(&fleet, subscribe), of_the_test + 5);
+
+    let users = requests(&fleet, "GET /helix/users");
+    fleet.deploy("v2", LIMIT).await.unwrap();
+    joined(&fleet, 15).await;
+    assert_eq!(requests(&fleet, subscribe), of_the_test + 5);
+    assert_eq!(requests(&fleet, "GET /helix/users"), users);
+    assert_eq!(requests(&fleet, "DELETE /helix/eventsub/subscriptions"), 0);
+    assert_eq!(requests(&fleet, "DELETE /helix/eventsub/conduits"), 0);
 }

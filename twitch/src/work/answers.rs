@@ -1,6 +1,6 @@
 //! What operators ask, and what they are answered.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use baton_protocol::message::Correspondent;
 use baton_slave::unit::Office;
@@ -20,6 +20,9 @@ use crate::{
 
 /// Rows of one answer.
 const A_PAGE: usize = 1000;
+
+/// A conduit is given so many shards at once, at most.
+const AT_ONCE: u32 = 10;
 
 /// New units have so long to open their sessions; an operator waits for longer.
 const SESSIONS: Duration = Duration::from_secs(6);
@@ -238,10 +241,6 @@ impl Open {
 
     /// Shows the units, or has the conduit have another number of them.
     async fn units(&mut self, number: Option<u32>, office: &Office) -> Result<Value, String> {
-        let sessions = match number {
-            Some(number) => self.sessions(number, office).await?,
-            None => BTreeMap::new(),
-        };
         match (&mut self.ways, number) {
             (Ways::Irc(way), None) => {
                 let units = way.units().into_iter().map(|(unit, account, channels)| {
@@ -253,30 +252,46 @@ impl Open {
                 Err("over IRC the number of units follows the channels".to_owned())
             }
             (Ways::Conduit(way), None) => Ok(json!({ "units": way.shards().await? })),
-            (Ways::Conduit(way), Some(number)) => {
-                way.resize(number, &sessions).await?;
+            (Ways::Conduit(_), Some(number)) => {
+                self.resize(number, office).await?;
                 Ok(json!({ "units": number }))
             }
         }
     }
 
-    /// The sessions of the units that come with so many of them: each is open before the
-    /// conduit is larger, so no message goes to a shard that nobody serves.
-    async fn sessions(
-        &mut self,
-        number: u32,
-        office: &Office,
-    ) -> Result<BTreeMap<u32, String>, String> {
-        let Ways::Conduit(way) = &mut self.ways else {
-            return Ok(BTreeMap::new());
-        };
-        if number == 0 || number > office.units() {
-            let most = office.units();
+    /// Gives the conduit another number of shards, some at a time: each session waits for its
+    /// shard for a few seconds only.
+    async fn resize(&mut self, number: u32, office: &Office) -> Result<(), String> {
+        let most = office.units();
+        if number == 0 || number > most {
             return Err(format!("a conduit of this bot has 1 to {most} units"));
         }
-        let before = way.shards().await?;
-        let come = before.min(number)..number;
-        way.announces(come.clone());
+        loop {
+            let before = match &mut self.ways {
+                Ways::Conduit(way) => way.shards().await?,
+                Ways::Irc(_) => return Ok(()),
+            };
+            let next = number.min(before.saturating_add(AT_ONCE));
+            let sessions = self.sessions(before.min(next)..next, office).await?;
+            if let Ways::Conduit(way) = &mut self.ways {
+                way.resize(next, &sessions).await?;
+            }
+            if next == number {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The sessions of these units, which come: each is open before the conduit is larger, so
+    /// no message goes to a shard that nobody serves.
+    async fn sessions(
+        &mut self,
+        come: Range<u32>,
+        office: &Office,
+    ) -> Result<BTreeMap<u32, String>, String> {
+        if let Ways::Conduit(way) = &self.ways {
+            way.announces(come.clone());
+        }
         let until = Instant::now() + SESSIONS;
         let mut sessions = BTreeMap::new();
         while sessions.len() < come.len() {

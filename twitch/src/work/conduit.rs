@@ -270,35 +270,45 @@ impl ConduitWay {
         Ok(own.shard_count)
     }
 
-    /// Gives the conduit another number of shards; the new ones get these sessions at once.
+    /// Gives the conduit another number of shards. New ones come one by one, each with its
+    /// session: a message for a shard without one is tried on one other, so a single shard
+    /// without a session loses nothing, and two may.
     ///
     /// # Errors
-    /// Twitch refuses it.
+    /// Twitch refuses it. The conduit has as many shards as it says next.
     pub(super) async fn resize(
         &mut self,
         shards: u32,
         sessions: &BTreeMap<u32, String>,
     ) -> Result<(), String> {
-        // Both are here before the first is used.
-        self.permit().await?;
-        self.permit().await?;
-        let resized = self.helix.resize_conduit(&self.conduit, shards).await;
-        let resized = resized.map_err(|error| error.to_string())?;
-        self.shards = Some(resized.shard_count);
-        let sessions: Vec<(u32, &str)> = sessions
-            .iter()
-            .map(|(shard, id)| (*shard, id.as_str()))
-            .collect();
-        if !sessions.is_empty() {
-            let refused = self.helix.assign(&self.conduit, &sessions).await;
-            for refused in refused.map_err(|error| error.to_string())? {
-                tracing::warn!(%refused, "the unit tries it itself");
+        let before = self.shards().await?;
+        for step in before.min(shards - 1) + 1..=shards {
+            // Both are here before the first is used.
+            self.permit().await?;
+            self.permit().await?;
+            let resized = self.helix.resize_conduit(&self.conduit, step).await;
+            let resized = resized.map_err(|error| error.to_string())?;
+            self.shards = Some(resized.shard_count);
+            let unit = step - 1;
+            let taken = match sessions.get(&unit) {
+                Some(session) => self.assign(unit, session).await,
+                None => Ok(()),
+            };
+            for unit in 0..self.office.units() {
+                self.write_to(unit, ToUnit::Are(resized.shard_count));
             }
-        }
-        for unit in 0..self.office.units() {
-            self.write_to(unit, ToUnit::Are(resized.shard_count));
+            taken?;
         }
         Ok(())
+    }
+
+    /// Gives a shard to a session.
+    async fn assign(&self, unit: u32, session: &str) -> Result<(), String> {
+        let refused = self.helix.assign(&self.conduit, &[(unit, session)]).await;
+        match refused.map_err(|error| error.to_string())?.first() {
+            Some(refused) => Err(format!("unit {unit} tries it again itself: {refused}")),
+            None => Ok(()),
+        }
     }
 
     /// Has the units that come open their sessions.

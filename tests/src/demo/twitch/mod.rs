@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use twitch_mock::{Config, EventSub, Helix, Limit, Traffic, Twitch};
 
 pub use self::verdict::TwitchVerdict;
+use super::now_us;
 use crate::{
     error::{Error, Result},
     twitch::{TwitchFleet, TwitchOptions, conduit, enabled_shards},
@@ -100,7 +101,9 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<TwitchVerdict> 
     let before = dropped(&fleet);
 
     say("killing the process: kill -9");
+    let alive = now_us();
     fleet.kill_owner().await?;
+    let kill = alive..now_us();
     sleep(Duration::from_millis(100)).await;
     fleet.all_serving(LIMIT).await?;
     sleep(options.calm).await;
@@ -122,6 +125,7 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<TwitchVerdict> 
     let news = fleet.news.all();
     let counts = verdict::Counts {
         before,
+        kill,
         by_the_kill,
         moved,
         cold,

@@ -1,6 +1,11 @@
 //! What a run was worth: as JSON for programs, as a table for people.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::Range,
+    time::Duration,
+};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -17,6 +22,9 @@ pub struct TwitchVerdict {
     pub handled: u64,
     /// Not handled, though Twitch had somebody to send them to.
     pub lost: u64,
+    /// Of those that Twitch had sent, what the killed process had not handled when it died: a
+    /// service without replay sends nothing again.
+    pub in_its_hands: u64,
     /// Handled once more.
     pub repeated: u64,
     /// Handled behind a later one of their channel.
@@ -40,15 +48,23 @@ pub struct TwitchVerdict {
 }
 
 /// What was counted on the way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Counts {
     /// Given up by Twitch before the kill.
     pub(super) before: u64,
+    /// When the process was killed: microseconds on the monotonic clock, before and after.
+    pub(super) kill: Range<u64>,
     /// And until the fleet was whole again.
     pub(super) by_the_kill: u64,
     pub(super) moved: u64,
     pub(super) cold: Duration,
 }
+
+/// What was sent to a process longer ago, it has handled, also on a busy machine.
+const HANDLED_WITHIN_US: u64 = 1_000_000;
+
+/// A killed process has its sockets for so long yet, and Twitch writes into them.
+const DIES_WITHIN_US: u64 = 200_000;
 
 /// After a kill no unit is deaf for longer than this.
 const DEAF: Duration = Duration::from_secs(2);
@@ -59,20 +75,24 @@ pub(super) fn judge(
     news: &[Value],
     counts: &Counts,
 ) -> Result<TwitchVerdict> {
-    let Counts {
+    let &Counts {
         before,
+        ref kill,
         by_the_kill,
         moved,
         cold,
-    } = *counts;
+    } = counts;
     let seen = fleet.judge()?;
+    let in_its_hands = in_its_hands(fleet, kill)?.min(seen.lost);
+    let lost = seen.lost - in_its_hands;
     let deaf = news.iter().filter(|event| event["type"] == "was_deaf");
     let deaf_ms = deaf.filter_map(|event| event["deaf_ms"].as_u64()).max();
     let deaf_ms = deaf_ms.unwrap_or(0);
     let mut verdict = TwitchVerdict {
         messages: seen.messages,
         handled: seen.seen,
-        lost: seen.lost,
+        lost,
+        in_its_hands,
         repeated: seen.repeated,
         out_of_order: seen.out_of_order,
         dropped_before_the_kill: before,
@@ -90,8 +110,8 @@ pub(super) fn judge(
         }
     };
     fault(
-        seen.lost > 0,
-        format!("{} messages are lost: {:?}", seen.lost, seen.lost_ids),
+        lost > 0,
+        format!("{lost} messages are lost: some of {:?}", seen.lost_ids),
     );
     fault(
         seen.repeated > 0,
@@ -122,6 +142,29 @@ pub(super) fn judge(
         format!("a unit was deaf for {deaf_ms} ms"),
     );
     Ok(verdict)
+}
+
+/// Messages that nobody handled and that were written to a connection around the kill.
+fn in_its_hands(fleet: &TwitchFleet, kill: &Range<u64>) -> Result<u64> {
+    let just = kill.start.saturating_sub(HANDLED_WITHIN_US)..kill.end + DIES_WITHIN_US;
+    let handled: BTreeSet<String> = fleet
+        .written()?
+        .into_iter()
+        .filter_map(|event| event.id)
+        .collect();
+    let twitch = &fleet.twitch;
+    let unhandled: BTreeSet<u64> = twitch
+        .messages(0, usize::MAX)
+        .iter()
+        .filter(|message| message.dropped == 0 && !handled.contains(&*message.id))
+        .map(|message| message.number)
+        .collect();
+    let deliveries = twitch.deliveries(0, usize::MAX);
+    let theirs = deliveries.iter().filter(|delivery| {
+        !delivery.dropped && just.contains(&delivery.at_us) && unhandled.contains(&delivery.number)
+    });
+    let theirs: BTreeSet<u64> = theirs.map(|delivery| delivery.number).collect();
+    Ok(u64::try_from(theirs.len()).unwrap_or(u64::MAX))
 }
 
 /// From the first word about a unit's move until it was served there.
@@ -162,6 +205,10 @@ impl TwitchVerdict {
         row("messages said", self.messages.to_string())?;
         row("handled", self.handled.to_string())?;
         row("lost", self.lost.to_string())?;
+        row(
+            "in the hands of the killed process",
+            self.in_its_hands.to_string(),
+        )?;
         row("handled twice", self.repeated.to_string())?;
         row(
             "out of order in their channel",
