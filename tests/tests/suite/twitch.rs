@@ -10,7 +10,7 @@ use baton_tests::{
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
-use twitch_mock::{Config, Irc, Limit, LogLine, Traffic};
+use twitch_mock::{Config, Fault, FaultName, Irc, Limit, LogLine, Traffic};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -189,8 +189,8 @@ fn requests(fleet: &TwitchFleet, kind: &str) -> u64 {
     counters.requests.get(kind).copied().unwrap_or(0)
 }
 
-#[tokio::test]
-async fn the_work_on_a_conduit_asks_for_what_is_missing_and_after_a_deploy_for_nothing() {
+/// Two shards of a conduit, with the chat of the first channels of 20.
+async fn conduit_of_two(subscribed: u32) -> TwitchFleet {
     let options = TwitchOptions {
         twitch: Config {
             channels: 20,
@@ -202,9 +202,9 @@ async fn the_work_on_a_conduit_asks_for_what_is_missing_and_after_a_deploy_for_n
         arguments: Vec::new(),
         keep: false,
     };
-    let mut fleet = TwitchFleet::start_in(options, |folder, twitch| {
+    TwitchFleet::start_in(options, |folder, twitch| {
         let list = folder.join("channels").display().to_string();
-        let id = conduit(twitch, 2, 10)?;
+        let id = conduit(twitch, 2, subscribed)?;
         let arguments = [
             "--conduit",
             &id,
@@ -217,7 +217,12 @@ async fn the_work_on_a_conduit_asks_for_what_is_missing_and_after_a_deploy_for_n
         Ok(arguments.map(str::to_owned).to_vec())
     })
     .await
-    .unwrap();
+    .unwrap()
+}
+
+#[tokio::test]
+async fn the_work_on_a_conduit_asks_for_what_is_missing_and_after_a_deploy_for_nothing() {
+    let mut fleet = conduit_of_two(10).await;
     fleet.all_serving(LIMIT).await.unwrap();
     let subscribe = "POST /helix/eventsub/subscriptions";
     let of_the_test = requests(&fleet, subscribe);
@@ -238,4 +243,62 @@ async fn the_work_on_a_conduit_asks_for_what_is_missing_and_after_a_deploy_for_n
     assert_eq!(requests(&fleet, "GET /helix/users"), users);
     assert_eq!(requests(&fleet, "DELETE /helix/eventsub/subscriptions"), 0);
     assert_eq!(requests(&fleet, "DELETE /helix/eventsub/conduits"), 0);
+}
+
+/// Messages come while Twitch does something, and for a second more: what was handled.
+async fn judged_while(fleet: &TwitchFleet, fault: FaultName, within: u32) -> twitch_mock::Verdict {
+    let traffic = |rate| Traffic {
+        others: 0,
+        channels: within,
+        ..Traffic::at_rate(rate)
+    };
+    fleet.twitch.set_traffic(traffic(200.0)).unwrap();
+    sleep(Duration::from_millis(500)).await;
+    assert!(fleet.twitch.fault(Fault::new(fault)).unwrap() > 0);
+    sleep(Duration::from_secs(3)).await;
+    fleet.twitch.set_traffic(traffic(0.0)).unwrap();
+    sleep(Duration::from_secs(2)).await;
+    let written = fleet.written().unwrap();
+    let seen: Vec<String> = written.into_iter().filter_map(|event| event.id).collect();
+    let scope = twitch_mock::Scope {
+        channels: names(2..=within).into_iter().collect(),
+        ..twitch_mock::Scope::default()
+    };
+    fleet.twitch.judge(&seen, &scope)
+}
+
+#[tokio::test]
+async fn sessions_that_twitch_tells_to_reconnect_lose_and_repeat_nothing() {
+    let fleet = conduit_of_two(20).await;
+    fleet.all_serving(LIMIT).await.unwrap();
+    let verdict = judged_while(&fleet, FaultName::SessionReconnect, 20).await;
+    assert_eq!((verdict.lost, verdict.dropped, verdict.repeated), (0, 0, 0));
+    assert!(verdict.seen > 300, "{verdict:?}");
+}
+
+#[tokio::test]
+async fn irc_connections_that_twitch_tells_to_reconnect_lose_and_repeat_nothing() {
+    let fleet = irc(20).await;
+    fleet.all_serving(LIMIT).await.unwrap();
+    ask(&fleet, json!({ "verb": "join", "channels": names(2..=20) })).await;
+    joined(&fleet, 19).await;
+    let verdict = judged_while(&fleet, FaultName::IrcReconnect, 20).await;
+    assert_eq!((verdict.lost, verdict.dropped, verdict.repeated), (0, 0, 0));
+    assert!(verdict.seen > 300, "{verdict:?}");
+    assert_eq!(fleet.twitch.counters().kicks, 0);
+}
+
+#[tokio::test]
+async fn a_token_that_twitch_takes_no_more_is_renewed_and_what_was_asked_is_done() {
+    let fleet = conduit_of_two(0).await;
+    fleet.all_serving(LIMIT).await.unwrap();
+    let refused = Fault {
+        code: Some(401),
+        ..Fault::new(FaultName::HelixStatus)
+    };
+    fleet.twitch.fault(refused).unwrap();
+    let tokens = requests(&fleet, "POST /oauth2/token");
+    ask(&fleet, json!({ "verb": "join", "channels": names(1..=3) })).await;
+    joined(&fleet, 3).await;
+    assert_eq!(requests(&fleet, "POST /oauth2/token"), tokens + 1);
 }
