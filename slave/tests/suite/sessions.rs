@@ -173,13 +173,15 @@ async fn a_discord_that_is_away_is_dialled_at_a_steady_pace_while_the_session_ma
     .await;
     let dials = scene.slave.counts().await.dials;
     scene.fault(Fault::new(FaultName::RefuseConnect).lasting(Duration::from_secs(3600)));
-    scene.fault(Fault::new(FaultName::Reset));
     // With doubling pauses it would take a day.
-    loop {
-        if scene.slave.counts().await.dials > dials + 20 {
-            break;
+    let mut now = dials;
+    while now <= dials + 20 {
+        if now == dials {
+            // It is for the connection that there is: between two, it is for none.
+            scene.fault(Fault::new(FaultName::Reset));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
+        now = scene.slave.counts().await.dials;
     }
     scene.discord.clear_faults();
     scene.peer.serving(0).await;
