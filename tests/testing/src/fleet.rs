@@ -211,8 +211,9 @@ impl Fleet {
         let deadline = Instant::now() + self.builder.patience_of();
         let verdict = loop {
             let status = self.status().await?;
-            let verdict = self.ledger.judge(&self.discord, &served(&status));
-            if verdict.is_ok() || Instant::now() > deadline || self.ledger.is_final(&verdict) {
+            let served = served(&status);
+            let verdict = self.ledger.judge(&self.discord, &served);
+            if verdict.is_ok() || Instant::now() > deadline || self.ledger.is_final(&served) {
                 break verdict;
             }
             sleep(LOOK).await;

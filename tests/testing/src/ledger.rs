@@ -74,9 +74,16 @@ impl Ledger {
         }
     }
 
-    /// Whether waiting cannot change it: a session that is gone does not come back.
-    pub(crate) fn is_final(&self, verdict: &Result<()>) -> bool {
-        verdict.is_err() && self.sent.values().any(|sent| sent.sessions.len() > 1)
+    /// Whether waiting cannot change it: a session that is gone does not come back. The other
+    /// shards are at their end, so that none is blamed for what it is about to finish.
+    pub(crate) fn is_final(&self, served: &[Served]) -> bool {
+        let is_lost = |shard: &u32| {
+            let sent = self.sent.get(shard);
+            sent.is_some_and(|sent| sent.sessions.len() > 1)
+        };
+        let mut others = (0..self.shards).filter(|shard| !is_lost(shard));
+        (0..self.shards).any(|shard| is_lost(&shard))
+            && others.all(|shard| self.fault(shard, served).is_none())
     }
 
     fn fault(&self, shard: u32, served: &[Served]) -> Option<String> {

@@ -98,7 +98,7 @@ fn no_dependency_needs_a_newer_rust_than_is_promised() {
 }
 
 /// Otherwise both builds have their own of each crate that stands on such a dependency,
-/// which may be nearly all of ours. `regex_syntax` is declared for this alone.
+/// which may be nearly all of ours. `regex_syntax` and `tokio_stream` are declared for this alone.
 #[test]
 fn the_programs_and_the_tests_are_built_of_the_same_dependencies_with_the_same_features() {
     let [programs, tests] = ["normal,build", "normal,build,dev"].map(features);

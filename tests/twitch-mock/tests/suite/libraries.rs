@@ -250,6 +250,13 @@ async fn tmi_js_joins_and_reads() {
         .unwrap();
     assert_eq!(bot.says("timeout").await["seconds"], 60);
     assert_eq!(bot.says("said").await["text"], "an answer");
+    // It shows its own message before Twitch has it.
+    let said = async {
+        while twitch.counters().said == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, said).await.unwrap();
     assert_eq!(twitch.counters().said, 1);
 }
 
