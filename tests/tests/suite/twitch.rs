@@ -296,8 +296,8 @@ async fn a_token_that_twitch_takes_no_more_is_renewed_and_what_was_asked_is_done
         code: Some(401),
         ..Fault::new(FaultName::HelixStatus)
     };
-    fleet.twitch.fault(refused).unwrap();
     let tokens = requests(&fleet, "POST /oauth2/token");
+    fleet.twitch.fault(refused).unwrap();
     ask(&fleet, json!({ "verb": "join", "channels": names(1..=3) })).await;
     joined(&fleet, 3).await;
     assert_eq!(requests(&fleet, "POST /oauth2/token"), tokens + 1);
