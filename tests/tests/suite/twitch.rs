@@ -297,6 +297,7 @@ async fn a_token_that_twitch_takes_no_more_is_renewed_and_what_was_asked_is_done
         ..Fault::new(FaultName::HelixStatus)
     };
     let tokens = requests(&fleet, "POST /oauth2/token");
+    assert_eq!(tokens, 2, "one of this test, and one of the process");
     fleet.twitch.fault(refused).unwrap();
     ask(&fleet, json!({ "verb": "join", "channels": names(1..=3) })).await;
     joined(&fleet, 3).await;

@@ -33,6 +33,9 @@ pub use self::{
 };
 use self::{request::Http, token::Tokens};
 
+/// The permit that a request costs.
+pub(crate) const PERMIT: &str = "helix";
+
 /// Where Helix is, and as whom it is asked.
 #[derive(Clone)]
 pub struct Config {

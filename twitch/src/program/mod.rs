@@ -5,6 +5,7 @@ mod output;
 mod probe;
 
 use std::{
+    cell::OnceCell,
     io::{self, IsTerminal},
     sync::Arc,
     time::Duration,
@@ -66,11 +67,12 @@ async fn serve(options: Options) -> Result<(), Error> {
     let stop = stop_at_signals()?;
     let bot = bot(&options, stop.clone()).await?;
     let office = Office::new();
+    let api = Api::of(&options);
     let units = match options.transport {
-        Way::Conduit => Units::new(conduits(&options, office.clone())?, bot),
+        Way::Conduit => Units::new(conduits(&api, office.clone())?, bot),
         Way::Irc => Units::new(irc(&options, office.clone())?, bot),
     };
-    let work = work(&options, &office)?;
+    let work = work(&api, &office)?;
     let mut slave = Slave::serving(units, office).config(config).stop(stop);
     if let Some(work) = work {
         slave = slave.work(work);
@@ -106,10 +108,31 @@ async fn publisher(options: &Options, address: baton_sink::Address) -> Result<Ar
 }
 
 /// The shards of the conduit.
-fn conduits(options: &Options, office: Office) -> Result<Conduits, Error> {
-    let conduit = wanted(options.conduit.as_ref(), "--conduit")?;
-    let helix = helix(options)?;
-    Ok(Conduits::new(helix, conduit, &options.eventsub_url, office))
+fn conduits(api: &Api<'_>, office: Office) -> Result<Conduits, Error> {
+    let conduit = wanted(api.options.conduit.as_ref(), "--conduit")?;
+    let eventsub = &api.options.eventsub_url;
+    Ok(Conduits::new(api.helix()?, conduit, eventsub, office))
+}
+
+/// Helix for everything in this process that asks it: with one token, made where it is needed.
+struct Api<'a> {
+    options: &'a Options,
+    helix: OnceCell<Helix>,
+}
+
+impl<'a> Api<'a> {
+    const fn of(options: &'a Options) -> Self {
+        let helix = OnceCell::new();
+        Self { options, helix }
+    }
+
+    fn helix(&self) -> Result<Helix, Error> {
+        if let Some(made) = self.helix.get() {
+            return Ok(made.clone());
+        }
+        let made = helix(self.options)?;
+        Ok(self.helix.get_or_init(|| made).clone())
+    }
 }
 
 /// Helix, by the application.
@@ -122,7 +145,8 @@ fn helix(options: &Options) -> Result<Helix, Error> {
 }
 
 /// What is once per bot, where there is a list of channels.
-fn work(options: &Options, office: &Office) -> Result<Option<ChannelWork>, Error> {
+fn work(api: &Api<'_>, office: &Office) -> Result<Option<ChannelWork>, Error> {
+    let options = api.options;
     let Some(list) = options.channels.clone() else {
         return Ok(None);
     };
@@ -130,7 +154,7 @@ fn work(options: &Options, office: &Office) -> Result<Option<ChannelWork>, Error
     let id = options.account_id.as_deref().map(UserId::from);
     let way = match options.transport {
         Way::Conduit => twitch::Way::Conduit {
-            helix: helix(options)?,
+            helix: api.helix()?,
             conduit: wanted(options.conduit.as_ref(), "--conduit")?.clone(),
             reader: wanted(id.as_ref(), "--account-id, with --channels")?.clone(),
         },
@@ -147,7 +171,7 @@ fn work(options: &Options, office: &Office) -> Result<Option<ChannelWork>, Error
     };
     let speaks = match (account, id, options.client_id.is_some()) {
         (Some(account), Some(id), true) => Some(Speaks {
-            helix: helix(options)?,
+            helix: api.helix()?,
             account,
             id,
         }),
@@ -162,7 +186,7 @@ fn work(options: &Options, office: &Office) -> Result<Option<ChannelWork>, Error
                 redirect: wanted(options.invite_redirect.as_ref(), "--invite-redirect")?.clone(),
                 authorise: options.authorise_url.clone(),
             },
-            helix: helix(options)?,
+            helix: api.helix()?,
         }),
         (Some(_), None) => {
             return Err(Error::Config(
@@ -183,7 +207,7 @@ fn work(options: &Options, office: &Office) -> Result<Option<ChannelWork>, Error
     let hook =
         match &options.webhook_file {
             Some(file) => {
-                let hook = Hook::read(file, "baton-twitch", helix(options)?);
+                let hook = Hook::read(file, "baton-twitch", api.helix()?);
                 Some(hook.map_err(|why| {
                     Error::Config(format!("webhook_file: {}: {why}", file.display()))
                 })?)

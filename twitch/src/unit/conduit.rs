@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     eventsub::{Incoming, Stream},
-    helix::Helix,
+    helix::{Helix, PERMIT},
 };
 
 /// Twitch closes a session 10 s after its Welcome that is of no use: a connection that waits
@@ -49,9 +49,6 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// A shard that the conduit has no more is heard on for so long: what was on its way comes.
 const LAST: Duration = Duration::from_secs(10);
-
-/// The permit that a request to Helix costs.
-const PERMIT: &str = "helix";
 
 /// Shards of one conduit, as units: unit 3 is shard 3.
 #[derive(Clone)]

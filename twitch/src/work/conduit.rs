@@ -5,13 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use baton_protocol::{ShardId, message::Correspondent};
 use baton_slave::unit::Office;
 
-use super::{irc::words, list::List};
+use super::{irc::words, list::List, write_to};
 use crate::{
     channels::{Reconciler, Unix, Wanted, Why},
-    helix::{Condition, Error, Helix},
+    helix::{Condition, Error, Helix, PERMIT},
     name::{Login, UserId},
     unit::ToUnit,
 };
@@ -21,9 +20,6 @@ const KIND: &str = "channel.chat.message";
 
 /// Channels that are subscribed or ended in one turn: in between, questions are answered.
 const A_TURN: usize = 50;
-
-/// The permit that a request costs.
-const PERMIT: &str = "helix";
 
 /// See the module.
 pub(super) struct ConduitWay {
@@ -295,7 +291,7 @@ impl ConduitWay {
                 None => Ok(()),
             };
             for unit in 0..self.office.units() {
-                self.write_to(unit, ToUnit::Are(resized.shard_count));
+                write_to(&self.office, unit, &ToUnit::Are(resized.shard_count));
             }
             taken?;
         }
@@ -315,14 +311,7 @@ impl ConduitWay {
     pub(super) fn announces(&self, units: std::ops::Range<u32>) {
         let shards = units.end;
         for unit in units {
-            self.write_to(unit, ToUnit::WillBe(shards));
-        }
-    }
-
-    fn write_to(&self, unit: u32, letter: ToUnit) {
-        if let Ok(body) = serde_json::to_vec(&letter) {
-            let to = Correspondent::Unit(ShardId(unit));
-            self.office.write(to, body.into());
+            write_to(&self.office, unit, &ToUnit::WillBe(shards));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     cmp::Ordering,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use baton_protocol::message::Correspondent;
@@ -301,8 +301,7 @@ impl Open {
 }
 
 pub(super) fn unix() -> Unix {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    Unix(now.map_or(0, |now| now.as_secs().cast_signed()))
+    SystemTime::now().into()
 }
 
 /// From 0 to 1.

@@ -17,9 +17,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::list::List;
+use super::{desk::unix, list::List};
 use crate::{
-    channels::{Change, Grant, Reconnect, Unix},
+    channels::{Change, Grant, Reconnect},
     helix::{Error, Helix},
     invite::{Broadcaster, Code, Door, Failed, Invite},
 };
@@ -112,7 +112,7 @@ impl Door for Page {
             id: Some(who.id.clone()),
             reconnect: Reconnect::Yes,
         };
-        let now = Unix::from(std::time::SystemTime::now());
+        let now = unix();
         let changed = self
             .list
             .with(move |list| list.authorise(&grant, now))
@@ -122,7 +122,7 @@ impl Door for Page {
 
     async fn revoke(&self, who: &Broadcaster) -> Result<Change, Failed> {
         let login = who.login.clone();
-        let now = Unix::from(std::time::SystemTime::now());
+        let now = unix();
         let changed = self.list.with(move |list| list.revoke(&login, now)).await;
         changed.map_err(|_| Failed::Unavailable)
     }

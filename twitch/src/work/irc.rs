@@ -9,11 +9,10 @@ use std::{
     time::Duration,
 };
 
-use baton_protocol::{ShardId, message::Correspondent};
 use baton_slave::unit::Office;
 use tokio::time::Instant;
 
-use super::{may_block, state::State};
+use super::{may_block, state::State, write_to};
 use crate::{
     channels::{Deltas, Found, Layout, Placed, Reconciler, Unit, Unix, Wanted, Why},
     name::Login,
@@ -252,14 +251,7 @@ impl IrcWay {
                 continue;
             }
             self.said.insert(*number, now);
-            self.write_to(*number, told);
-        }
-    }
-
-    fn write_to(&self, number: u32, told: &Channels) {
-        if let Ok(body) = serde_json::to_vec(told) {
-            let to = Correspondent::Unit(ShardId(number));
-            self.office.write(to, body.into());
+            write_to(&self.office, *number, told);
         }
     }
 
@@ -270,7 +262,7 @@ impl IrcWay {
             FromUnit::Session(_) => {}
             FromUnit::Asks => {
                 let told = self.state.told.get(&number).cloned().unwrap_or_default();
-                self.write_to(number, &told);
+                write_to(&self.office, number, &told);
             }
             FromUnit::Channels {
                 version,

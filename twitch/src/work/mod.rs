@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! desk       hears letters: questions of operators, words of units; looks after everything
-//! question   what operators ask, and what they are answered
+//! question   what operators ask, as it is written
+//! answers    what they are answered
 //! list       the list of channels, on a thread that may block
 //! irc        which unit has which channel, over IRC
+//! state      where channels are, for the next process that runs the work
 //! conduit    which channels the conduit has, over EventSub
 //! speech     what the bot says, each message once
 //! door       the invite page
@@ -31,8 +33,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use baton_protocol::{ShardId, message::Correspondent};
 use baton_slave::{Work, unit::Office};
 use bytes::Bytes;
+use serde::Serialize;
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -107,8 +111,8 @@ pub struct Speaks {
     pub id: UserId,
 }
 
-/// The once-per-bot work: which channels there are, and which unit has each. Given to [`Builder::work`](baton_slave::Builder::work). It has to be
-/// made inside of a tokio runtime.
+/// The once-per-bot work: which channels there are, and which unit has each. Given to
+/// [`Builder::work`](baton_slave::Builder::work). It has to be made inside of a tokio runtime.
 #[derive(Debug)]
 pub struct ChannelWork {
     config: WorkConfig,
@@ -166,6 +170,13 @@ impl Work for ChannelWork {
 
 /// Shared by what runs on a thread that may block.
 type Shared<T> = Arc<Mutex<T>>;
+
+/// Writes a letter to a unit.
+fn write_to(office: &Office, unit: u32, letter: &impl Serialize) {
+    if let Ok(body) = serde_json::to_vec(letter) {
+        office.write(Correspondent::Unit(ShardId(unit)), body.into());
+    }
+}
 
 /// Does something that may block.
 async fn may_block<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {

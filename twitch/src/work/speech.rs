@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use baton_slave::unit::Office;
@@ -13,15 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Shared, Speaks, may_block};
 use crate::{
-    helix::{Error, Sent},
+    helix::{Error, PERMIT, Sent},
     name::{Login, UserId},
     outbox::{
         Budgets, Lease, LeaseId, Leased, Message, Outbox, Put, Restriction, Said, Standing, UnixMs,
     },
 };
-
-/// The permit that a request costs.
-const PERMIT: &str = "helix";
 
 /// Who leases: there is one, wherever the work runs.
 const WHO: &str = "work";
@@ -201,7 +198,6 @@ impl Ids {
 /// The outbox is looked into at least so often: what waited for too long ends.
 const LONGEST: Duration = Duration::from_secs(5);
 
-pub(super) fn now() -> UnixMs {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    UnixMs(now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX)))
+fn now() -> UnixMs {
+    SystemTime::now().into()
 }
