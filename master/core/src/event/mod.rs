@@ -6,6 +6,7 @@
 //! the driver makes it durable before it goes on.
 
 mod action;
+mod death;
 mod entry;
 mod input;
 mod key;
@@ -17,12 +18,13 @@ mod time;
 pub(crate) use self::news::whole_millis;
 pub use self::{
     action::Action,
+    death::{Death, EndedBy, Evidence},
     entry::{Arrangement, Basis, Done, Durability, Entry, Hold, Identifies, LastDeploy, Moved},
     input::{
         AgentIs, Arranging, Beside, DeployOrder, IdentifyBudget, Input, Pause, Planned, RequestId,
     },
     key::{Key, UnknownKey},
-    news::{Death, EndedBy, Evidence, News, RolloutOutcome},
+    news::{News, RolloutOutcome},
     outcome::{DeployStep, Losses, MovePhase, Outcome, STOPPED},
     recovered::{JournalState, Recovered, RecoveredTicket, Row},
     time::Time,
