@@ -4,6 +4,7 @@
 //!
 //! - [`Sink`] and [`SinkConfig`]: the bot, and what it is told.
 //! - [`Address`]: where the broker is. [`Dispatch`]: what is published of an event.
+//! - [`Questions`]: what consumers ask a bot whose once-per-bot work answers them.
 //! - [`Status`]: what it says about itself.
 #![cfg_attr(
     not(all(feature = "amqp", feature = "nats", feature = "redis", feature = "zmq")),
@@ -50,7 +51,7 @@ mod zmq;
 pub use self::guilds::{Change, Changed, Documents, GuildCopies, Owned};
 pub use self::{
     address::{Address, Broker},
-    commands::{COMMANDS_VERSION, CommandsConfig},
+    commands::{COMMANDS_VERSION, CommandsConfig, Question, Questions, WorkQueue},
     config::{Bounds, Credentials, SinkConfig, Timings, Tls},
     dispatch::Dispatch,
     envelope::{PARTITIONS, VERSION, partition},

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::{
     address::Broker,
     broker::Message,
-    commands::Posts,
+    commands::{CommandsConfig, Counts, Posts, Questions, Queues, WorkQueue},
     config::SinkConfig,
     dispatch::Dispatch,
     envelope,
@@ -31,7 +31,26 @@ pub struct Sink {
     health: Arc<Health>,
     lines: Mutex<Lines>,
     /// `None`: no commands are taken.
-    posts: Option<Posts>,
+    taken: Option<Takes>,
+}
+
+/// What takes from queues.
+struct Takes {
+    /// For shards.
+    posts: Posts,
+    /// For the once-per-bot work.
+    questions: Box<dyn Fn(WorkQueue) -> Questions + Send + Sync>,
+}
+
+impl Takes {
+    fn new<Q: Queues>(queues: &Arc<Q>, config: CommandsConfig, counts: &Arc<Counts>) -> Self {
+        let posts = Posts::new(queues, config, counts);
+        let (queues, counts) = (Arc::clone(queues), Arc::clone(counts));
+        Self {
+            posts,
+            questions: Box::new(move |queue| Questions::start(&queues, queue, config.ttl, &counts)),
+        }
+    }
 }
 
 /// How the line of a shard is begun.
@@ -58,7 +77,7 @@ impl Sink {
         let health = Arc::new(Health::new(config.address.to_string()));
         let mut tasks = JoinSet::new();
         let commands = config.commands;
-        let posts;
+        let taken;
         let opens = match config.address.broker() {
             Broker::Zmq => {
                 let wrong = "the broker's address: ZeroMQ confirms nothing, see `Zmq`".to_owned();
@@ -67,7 +86,7 @@ impl Sink {
             #[cfg(feature = "nats")]
             Broker::Nats => {
                 let nats = crate::broker::nats::start(config, &health, &mut tasks).await?;
-                posts = Posts::new(&nats, commands, &health.commands);
+                taken = Takes::new(&nats, commands, &health.commands);
                 lines(&health, move |inbox, health| {
                     line::run(inbox, Arc::clone(&nats), health)
                 })
@@ -75,7 +94,7 @@ impl Sink {
             #[cfg(feature = "amqp")]
             Broker::Rabbit => {
                 let rabbit = crate::broker::rabbit::start(config, &health, &mut tasks).await?;
-                posts = Posts::new(&rabbit, commands, &health.commands);
+                taken = Takes::new(&rabbit, commands, &health.commands);
                 lines(&health, move |inbox, health| {
                     line::run(inbox, Arc::clone(&rabbit), health)
                 })
@@ -88,7 +107,7 @@ impl Sink {
             #[cfg(feature = "redis")]
             Broker::Redis => {
                 let redis = crate::broker::redis::start(config, &health, &mut tasks).await?;
-                posts = Posts::new(&redis, commands, &health.commands);
+                taken = Takes::new(&redis, commands, &health.commands);
                 lines(&health, move |inbox, health| {
                     line::fifo::run(inbox, Arc::clone(&redis), health)
                 })
@@ -109,7 +128,7 @@ impl Sink {
             opens,
             health,
             lines: Mutex::new(Lines { inboxes, tasks }),
-            posts: Some(posts).filter(|_| !commands.ttl.is_zero()),
+            taken: Some(taken).filter(|_| !commands.ttl.is_zero()),
         })
     }
 
@@ -128,6 +147,16 @@ impl Sink {
         self.health.takes();
         let waiting = Waiting::new(message, receipt);
         self.inbox(shard).put(waiting);
+    }
+
+    /// Takes what is asked by a queue, for the once-per-bot work that begins in this process.
+    /// `None`: no [commands](SinkConfig::commands) are taken.
+    ///
+    /// Must be called inside tokio.
+    #[must_use]
+    pub fn questions(&self, queue: WorkQueue) -> Option<Questions> {
+        let takes = self.taken.as_ref()?;
+        Some((takes.questions)(queue))
     }
 
     /// What it says about itself.
@@ -163,20 +192,20 @@ fn lines<F: Future<Output = ()> + Send + 'static>(
 
 impl Bot for Sink {
     fn handle(&self, event: Event, ack: Ack, shard: &ShardHandle) {
-        if let Some(posts) = &self.posts {
+        if let Some(Takes { posts, .. }) = &self.taken {
             posts.hears(&event, shard);
         }
         self.take(Dispatch::of(&event, shard), Receipt::of(ack));
     }
 
     fn state_changed(&self, shard: &ShardHandle, _: StateStatus) {
-        if let Some(posts) = &self.posts {
+        if let Some(Takes { posts, .. }) = &self.taken {
             posts.comes(shard);
         }
     }
 
     fn shard_leaves(&self, shard: &ShardHandle, settling: Settling) {
-        if let Some(posts) = &self.posts {
+        if let Some(Takes { posts, .. }) = &self.taken {
             posts.leaves(shard, settling.clone());
         }
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@ use baton_slave::ShardId;
 use serde_json::{Value, json};
 
 use super::{
-    COMMANDS_VERSION, CommandsConfig, Keep, Taken,
+    CommandsConfig, Keep, Taken,
     along::Along,
     control::{Control, Stands},
     said::{Said, said},
@@ -150,8 +150,7 @@ impl<L> Desk<L> {
         shards: u32,
         now: Instant,
     ) -> Option<Settled<L>> {
-        let name = taken.wishes.id.clone();
-        let name = name.map(|name| name.chars().take(128).collect());
+        let name = taken.wishes.name();
         let mut op = None;
         let is_known = taken.is_again
             && taken
@@ -211,28 +210,7 @@ impl<L> Desk<L> {
         now: Instant,
         op: &mut Option<u64>,
     ) -> Result<(Checked, Duration), String> {
-        let wishes = &taken.wishes;
-        let own = COMMANDS_VERSION.to_string();
-        if let Some(version) = wishes.version.as_ref().filter(|version| **version != own) {
-            let version: String = version
-                .chars()
-                .filter(char::is_ascii_graphic)
-                .take(32)
-                .collect();
-            return Err(format!(
-                "its baton-command is {version}, and this publisher knows version {own}"
-            ));
-        }
-        let ttl = match &wishes.ttl {
-            None => self.config.ttl,
-            Some(ttl) => match ttl.parse() {
-                Ok(ms @ 1..=600_000) => Duration::from_millis(ms),
-                Ok(_) | Err(_) => {
-                    let wrong = "its baton-ttl is no number of milliseconds from 1 to 600000";
-                    return Err(wrong.to_owned());
-                }
-            },
-        };
+        let ttl = taken.wishes.check(self.config.ttl)?;
         let payload = match said(&taken.payload)? {
             Said::Command(payload) => payload,
             Said::Control(_) if taken.age >= ttl => return Err(too_old(ttl)),
@@ -425,6 +403,17 @@ impl<L> Desk<L> {
     fn forget_asked(&mut self, now: Instant) {
         self.asked
             .retain(|_, at| now.saturating_duration_since(*at) < ALL_MEMBERS);
+    }
+}
+
+impl Verdict {
+    /// What is told whoever asked, and why it was refused.
+    pub(super) fn told(self) -> (Value, Option<String>) {
+        match self {
+            Self::Written => (json!({"written": true}), None),
+            Self::Told(told) => (told, None),
+            Self::Refused(reason) => (json!({"written": false}), Some(reason)),
+        }
     }
 }
 

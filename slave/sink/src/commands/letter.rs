@@ -1,13 +1,32 @@
 //! What a broker hands out, and what it is told of it.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use baton_slave::{Epoch, ShardId};
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::desk::Verdict;
+use super::COMMANDS_VERSION;
 use crate::envelope::now_ms;
+
+/// Whose queue it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    Shard(ShardId),
+    /// The once-per-bot work's.
+    Work(WorkQueue),
+}
+
+/// A queue of the once-per-bot work: whichever process runs the work takes from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum WorkQueue {
+    /// What a consumer says to the bot itself: `control`.
+    Control,
+    /// What the bot is to say: `say`. It is apart, so that nothing of [`Control`](Self::Control)
+    /// waits behind it.
+    Say,
+}
 
 /// One command, as a broker handed it out.
 #[derive(Debug)]
@@ -15,6 +34,8 @@ pub(crate) struct Taken<L> {
     pub(crate) letter: L,
     /// Names it at the broker: the same whenever it is handed out. `None`: nothing does.
     pub(crate) id: Option<String>,
+    /// Whether no other one ever has this id.
+    pub(crate) is_named: bool,
     /// Whether it may have been handed out before.
     pub(crate) is_again: bool,
     /// How long ago the broker got it.
@@ -43,7 +64,10 @@ pub(crate) struct Settlement {
     pub(crate) shard: Option<ShardId>,
     pub(crate) op: Option<u64>,
     pub(crate) id: Option<String>,
-    pub(crate) verdict: Verdict,
+    /// What is told whoever asked, beside the above.
+    pub(crate) told: Value,
+    /// Why it was refused.
+    pub(crate) refused: Option<String>,
 }
 
 impl Wishes {
@@ -57,24 +81,54 @@ impl Wishes {
     }
 }
 
+impl Wishes {
+    /// How long it waits. `usual`: if it says nothing.
+    ///
+    /// # Errors
+    /// What it says is none, or it is of another version.
+    pub(crate) fn check(&self, usual: Duration) -> Result<Duration, String> {
+        let own = COMMANDS_VERSION.to_string();
+        if let Some(version) = self.version.as_ref().filter(|version| **version != own) {
+            let shown = version.chars().filter(char::is_ascii_graphic);
+            let shown: String = shown.take(32).collect();
+            return Err(format!(
+                "its baton-command is {shown}, and this publisher knows version {own}"
+            ));
+        }
+        let Some(ttl) = &self.ttl else {
+            return Ok(usual);
+        };
+        match ttl.parse() {
+            Ok(ms @ 1..=600_000) => Ok(Duration::from_millis(ms)),
+            Ok(_) | Err(_) => {
+                let wrong = "its baton-ttl is no number of milliseconds from 1 to 600000";
+                Err(wrong.to_owned())
+            }
+        }
+    }
+
+    /// What the answer calls it.
+    pub(crate) fn name(&self) -> Option<String> {
+        let name = self.id.as_ref();
+        name.map(|name| name.chars().take(128).collect())
+    }
+}
+
 impl Settlement {
     /// Of a command whose shard cannot be said.
-    pub(crate) const fn of_no_shard(reason: String) -> Self {
+    pub(crate) fn of_no_shard(reason: String) -> Self {
         Self {
             shard: None,
             op: None,
             id: None,
-            verdict: Verdict::Refused(reason),
+            told: json!({"written": false}),
+            refused: Some(reason),
         }
     }
 
-    /// For the worker that asked.
+    /// For whoever asked.
     pub(crate) fn answer(&self) -> String {
-        let reason = self.reason();
-        let mut answer = match &self.verdict {
-            Verdict::Told(told) => told.clone(),
-            Verdict::Written | Verdict::Refused(_) => json!({"written": reason.is_none()}),
-        };
+        let mut answer = self.told.clone();
         if let Some(shard) = self.shard {
             answer["shard"] = json!(shard.get());
         }
@@ -84,17 +138,30 @@ impl Settlement {
         if let Some(op) = self.op {
             answer["op"] = json!(op);
         }
-        if let Some(reason) = reason {
+        if let Some(reason) = &self.refused {
             answer["reason"] = json!(reason);
         }
         answer.to_string()
     }
+}
 
-    /// Why it was not written; `None`: it was.
-    pub(crate) fn reason(&self) -> Option<&str> {
-        match &self.verdict {
-            Verdict::Written | Verdict::Told(_) => None,
-            Verdict::Refused(reason) => Some(reason),
+impl WorkQueue {
+    /// Its last word at the broker.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Say => "say",
+        }
+    }
+}
+
+/// The last word of its queue.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shard(shard) => shard.fmt(f),
+            Self::Work(queue) => f.write_str(queue.as_str()),
         }
     }
 }
@@ -159,13 +226,20 @@ pub(crate) trait Queue: Send + 'static {
 pub(crate) trait Queues: Send + Sync + 'static {
     type Queue: Queue;
 
-    /// Declares the queue of a shard, and takes from it what waits there.
+    /// A number for who takes from the work's queue from now on: no smaller than any before.
+    ///
+    /// # Errors
+    /// Why not now.
+    fn claim(&self, queue: WorkQueue) -> impl Future<Output = Result<Epoch, String>> + Send;
+
+    /// Declares a queue, and takes from it what waits there. `epoch`: of the shard's owner, or
+    /// what was [claimed](Self::claim).
     ///
     /// # Errors
     /// Why not now.
     fn open(
         self: &Arc<Self>,
-        shard: ShardId,
+        place: Place,
         epoch: Epoch,
     ) -> impl Future<Output = Result<Self::Queue, String>> + Send;
 
@@ -201,17 +275,14 @@ mod tests {
             shard: Some(ShardId(3)),
             op: Some(8),
             id: Some("mine".to_owned()),
-            verdict: Verdict::Written,
+            told: json!({"written": true}),
+            refused: None,
         };
         assert_eq!(
             how.answer(),
             r#"{"id":"mine","op":8,"shard":3,"written":true}"#
         );
-        how.verdict = Verdict::Refused("why".to_owned());
-        assert!(
-            how.answer().contains(r#""written":false"#) && how.answer().contains(r#":"why""#),
-            "{}",
-            how.answer()
-        );
+        how.refused = Some("why".to_owned());
+        assert!(how.answer().contains(r#":"why""#), "{}", how.answer());
     }
 }

@@ -11,6 +11,7 @@
 //! | `written` | what was written and may be handed out again |
 //! | `post` | the task of a shard: the broker's queue, the desk and the shard |
 //! | `posts` | which shards are here, and their tasks |
+//! | `questions` | what is asked of the once-per-bot work, where there is one: its own queues |
 //! | `said` | what a worker says, and which shards it is for |
 //! | `letter` | what a broker hands out, and how it is settled there |
 //! | `control` | what a worker says to publishers themselves |
@@ -26,6 +27,7 @@ pub(crate) mod desk;
 pub(crate) mod letter;
 pub(crate) mod post;
 mod posts;
+mod questions;
 mod said;
 mod written;
 
@@ -33,8 +35,12 @@ use std::time::Duration;
 
 use baton_slave::ShardId;
 
+pub use self::{
+    letter::WorkQueue,
+    questions::{Question, Questions},
+};
 pub(crate) use self::{
-    letter::{Keep, Letter, Queue, Queues, Settlement, Taken, Wishes},
+    letter::{Keep, Letter, Place, Queue, Queues, Settlement, Taken, Wishes},
     posts::{Counts, Posts},
     said::shards_for,
 };

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    Counts, Keep, Letter, Queue, Queues, Settlement, Taken,
+    Counts, Keep, Letter, Place, Queue, Queues, Settlement, Taken,
     along::Along,
     control,
     desk::{Desk, Held, Settled, Verdict},
@@ -97,7 +97,7 @@ impl<L: Letter> Post<L> {
             let (shard, epoch) = (post.handle.shard(), post.handle.epoch());
             let opened = tokio::select! {
                 settling = &mut leaves => return post.leaves(settling.ok()),
-                opened = queues.open(shard, epoch) => opened,
+                opened = queues.open(Place::Shard(shard), epoch) => opened,
             };
             let reason = match opened {
                 Ok(mut queue) => {
@@ -337,11 +337,13 @@ impl<L: Letter> Post<L> {
             name,
             verdict,
         } = settled;
+        let (told, refused) = verdict.told();
         let how = Settlement {
             shard: Some(self.handle.shard()),
             op,
             id: name,
-            verdict,
+            told,
+            refused,
         };
         self.settlements
             .push(Box::pin(async move { (id, letter.settle(how).await) }));

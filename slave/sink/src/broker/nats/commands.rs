@@ -12,7 +12,7 @@ use async_nats::{
         stream::{Config, DiscardPolicy, RetentionPolicy},
     },
 };
-use baton_slave::{Epoch, ShardId};
+use baton_slave::Epoch;
 use futures_util::StreamExt;
 use tokio::{
     sync::watch,
@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{Nats, declare::unbounded};
 use crate::commands::{
-    CommandsConfig, Keep, Letter, Queue, Queues, Settlement, Taken, Wishes,
+    CommandsConfig, Keep, Letter, Place, Queue, Queues, Settlement, Taken, Wishes, WorkQueue,
     letter::{is_place, since},
     shards_for,
 };
@@ -151,9 +151,15 @@ fn unix_ms(nanos: i128) -> u64 {
 impl Queues for Nats {
     type Queue = Pulled;
 
-    async fn open(self: &Arc<Self>, shard: ShardId, _: Epoch) -> Result<Pulled, String> {
+    /// It is not told from others: what the one before has in hand comes when it is given back,
+    /// or when its time is over.
+    async fn claim(&self, _: WorkQueue) -> Result<Epoch, String> {
+        Ok(Epoch::default())
+    }
+
+    async fn open(self: &Arc<Self>, place: Place, _: Epoch) -> Result<Pulled, String> {
         // Those that wait for their turn in a desk, and the one that the shard has.
-        self.pulls(&shard.to_string(), 64).await
+        self.pulls(&place.to_string(), 64).await
     }
 
     async fn sort(self: Arc<Self>, shards: u32) {
@@ -274,6 +280,7 @@ impl InHand {
         let header = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
         let mut taken = Taken {
             id: None,
+            is_named: true,
             is_again: false,
             age: Duration::ZERO,
             payload: self.message.payload.clone(),
@@ -281,10 +288,12 @@ impl InHand {
             letter: self,
         };
         if let Ok(info) = taken.letter.message.info() {
-            taken.id = Some(format!("nats:{}", info.stream_sequence));
+            let published = unix_ms(info.published.unix_timestamp_nanos());
+            // A stream that was made anew counts from 1.
+            taken.id = Some(format!("nats:{}:{published}", info.stream_sequence));
             taken.is_again = info.delivered > 1;
             let sent = header("baton-sent").and_then(|sent| sent.parse().ok());
-            let sent = sent.unwrap_or_else(|| unix_ms(info.published.unix_timestamp_nanos()));
+            let sent = sent.unwrap_or(published);
             taken.age = since(sent);
         }
         taken
@@ -294,7 +303,7 @@ impl InHand {
 impl Letter for InHand {
     async fn settle(self, how: Settlement) -> Result<Keep, String> {
         let headers = self.message.headers.clone().unwrap_or_default();
-        if let Some(reason) = how.reason() {
+        if let Some(reason) = &how.refused {
             let from = self.message.subject.to_string();
             let payload = self.message.payload.clone();
             self.nats

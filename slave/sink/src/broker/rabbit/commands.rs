@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use baton_slave::{Epoch, ShardId};
+use baton_slave::Epoch;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::{
@@ -23,10 +23,13 @@ use super::{
     Open, PERSISTENT, Rabbit,
     declare::{dead, number, text},
 };
-use crate::commands::{
-    Keep, Letter, Queue, Queues, Settlement, Taken, Wishes,
-    letter::{is_place, since},
-    shards_for,
+use crate::{
+    commands::{
+        Keep, Letter, Place, Queue, Queues, Settlement, Taken, Wishes, WorkQueue,
+        letter::{is_place, since},
+        shards_for,
+    },
+    envelope::now_ms,
 };
 
 /// Commands of a shard that are in hand.
@@ -137,8 +140,13 @@ const ANY: &str = "any";
 impl Queues for Rabbit {
     type Queue = Consumed;
 
-    async fn open(self: &Arc<Self>, shard: ShardId, epoch: Epoch) -> Result<Consumed, String> {
-        self.consumes(&shard.to_string(), IN_HAND, epoch.get())
+    /// Seconds: who begins later comes first.
+    async fn claim(&self, _: WorkQueue) -> Result<Epoch, String> {
+        Ok(Epoch(now_ms() / 1000))
+    }
+
+    async fn open(self: &Arc<Self>, place: Place, epoch: Epoch) -> Result<Consumed, String> {
+        self.consumes(&place.to_string(), IN_HAND, epoch.get())
             .await
     }
 
@@ -263,6 +271,7 @@ impl InHand {
         let sent = properties.timestamp().map(|seconds| seconds * 1000);
         Taken {
             id: Some(id.chars().take(128).collect()),
+            is_named: has_name,
             is_again: self.delivery.redelivered || has_name,
             // By the second; what nobody stamped begins here.
             age: sent.map_or(Duration::ZERO, |sent| {
@@ -336,7 +345,7 @@ impl Letter for InHand {
     async fn settle(self, how: Settlement) -> Result<Keep, String> {
         let name = self.rabbit.config.name.clone();
         let answer = self.wishes().answer;
-        if let Some(reason) = how.reason() {
+        if let Some(reason) = &how.refused {
             let properties = self.delivery.properties.clone();
             let mut headers = properties.headers().clone().unwrap_or_default();
             let from = self.delivery.routing_key.to_string();

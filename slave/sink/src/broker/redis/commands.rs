@@ -8,14 +8,15 @@ use std::{
     time::Duration,
 };
 
-use baton_slave::{Epoch, ShardId};
+use baton_slave::Epoch;
 use bytes::Bytes;
 use redis::{ErrorKind, RedisError, Script, ServerErrorKind, aio::MultiplexedConnection};
 use tokio::{sync::Notify, time::sleep};
 
 use super::{Redis, connect};
 use crate::commands::{
-    Keep, Letter, Queue, Queues, Settlement, Taken, Wishes, letter::is_place, shards_for,
+    Keep, Letter, Place, Queue, Queues, Settlement, Taken, Wishes, WorkQueue, letter::is_place,
+    shards_for,
 };
 
 /// Commands that are fetched at once.
@@ -35,9 +36,9 @@ type Fields = Vec<(String, Vec<u8>)>;
 /// Entries, with their ids.
 pub(super) type Entries = Vec<(String, Fields)>;
 
-/// Shards whose queue was empty, behind which entry, and what rings when there is another one.
+/// Queues that were empty, behind which entry, and what rings when there is another one.
 #[derive(Debug, Default)]
-pub(super) struct Waiting(Mutex<BTreeMap<ShardId, (String, Arc<Notify>)>>);
+pub(super) struct Waiting(Mutex<BTreeMap<Place, (String, Arc<Notify>)>>);
 
 /// Scripts of commands.
 pub(super) struct Scripts {
@@ -48,7 +49,7 @@ pub(super) struct Scripts {
 /// The queue of a shard.
 pub(crate) struct Stream {
     redis: Arc<Redis>,
-    shard: ShardId,
+    place: Place,
     epoch: Epoch,
     /// The last entry that was fetched.
     last: String,
@@ -74,7 +75,7 @@ impl Scripts {
 }
 
 impl Waiting {
-    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<ShardId, (String, Arc<Notify>)>) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<Place, (String, Arc<Notify>)>) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -125,7 +126,7 @@ impl Redis {
     async fn look_once(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
         let asked: Vec<_> = self.waiting.with(|waiting| {
             let all = waiting.iter();
-            all.map(|(shard, (last, _))| (*shard, last.clone()))
+            all.map(|(place, (last, _))| (*place, last.clone()))
                 .collect()
         });
         if asked.is_empty() {
@@ -135,17 +136,17 @@ impl Redis {
         let mut look = redis::cmd("XREAD");
         look.arg("COUNT").arg(1).arg("BLOCK").arg(LOOKS);
         look.arg("STREAMS");
-        let key = |shard: &ShardId| self.key("commands", *shard);
-        for (shard, _) in &asked {
-            look.arg(key(shard));
+        let key = |place: &Place| self.key("commands", *place);
+        for (place, _) in &asked {
+            look.arg(key(place));
         }
         for (_, last) in &asked {
             look.arg(last);
         }
         let found: Option<Vec<(String, Entries)>> = look.query_async(connection).await?;
         for (found, _) in found.unwrap_or_default() {
-            let shard = asked.iter().find(|(shard, _)| key(shard) == found);
-            let rings = shard.and_then(|(shard, _)| self.waiting.with(|all| all.remove(shard)));
+            let place = asked.iter().find(|(place, _)| key(place) == found);
+            let rings = place.and_then(|(place, _)| self.waiting.with(|all| all.remove(place)));
             if let Some((_, rings)) = rings {
                 rings.notify_one();
             }
@@ -157,10 +158,19 @@ impl Redis {
 impl Queues for Redis {
     type Queue = Stream;
 
-    async fn open(self: &Arc<Self>, shard: ShardId, epoch: Epoch) -> Result<Stream, String> {
+    async fn claim(&self, queue: WorkQueue) -> Result<Epoch, String> {
+        let (mut connection, number) = self.connection()?;
+        let mut next = redis::cmd("INCR");
+        next.arg(self.key("owner", Place::Work(queue)));
+        let claimed: Result<u64, RedisError> = next.query_async(&mut connection).await;
+        let claimed = claimed.map_err(|error| self.fails(&error, number));
+        claimed.map(Epoch)
+    }
+
+    async fn open(self: &Arc<Self>, place: Place, epoch: Epoch) -> Result<Stream, String> {
         let mut stream = Stream {
             redis: Arc::clone(self),
-            shard,
+            place,
             epoch,
             last: "0-0".to_owned(),
             fetched: VecDeque::new(),
@@ -200,7 +210,7 @@ impl Redis {
                         // Only the first one is moved, by whoever is first.
                         let mut call = self.scripts.sort.key(&any);
                         for shard in all {
-                            call.key(self.key("commands", shard));
+                            call.key(self.key("commands", Place::Shard(shard)));
                         }
                         call.arg(&id);
                         let moved: Result<u64, _> = call.invoke_async(&mut looks).await;
@@ -225,15 +235,15 @@ impl Stream {
     /// What is there behind the last one. `false`: nothing.
     async fn fetch(&mut self) -> Result<bool, String> {
         let (mut connection, number) = self.redis.connection()?;
-        let key = self.redis.key("commands", self.shard);
+        let key = self.redis.key("commands", self.place);
         let mut call = self.redis.scripts.take.key(&key);
-        call.key(self.redis.key("owner", self.shard));
+        call.key(self.redis.key("owner", self.place));
         call.arg(self.epoch.get()).arg(&self.last).arg(BATCH);
         let answer: Result<(String, u64, Entries), RedisError> =
             call.invoke_async(&mut connection).await;
         let (said, now, entries) = answer.map_err(|error| self.redis.fails(&error, number))?;
         if said == "fenced" {
-            return Err("a newer owner takes the commands of this shard".to_owned());
+            return Err("a newer owner takes from this queue".to_owned());
         }
         for (id, fields) in entries {
             self.last.clone_from(&id);
@@ -262,7 +272,7 @@ impl Queue for Stream {
             if !self.fetch().await? {
                 let waits = (self.last.clone(), Arc::clone(&self.rings));
                 let waiting = &self.redis.waiting;
-                waiting.with(|waiting| waiting.insert(self.shard, waits));
+                waiting.with(|waiting| waiting.insert(self.place, waits));
                 self.rings.notified().await;
             }
         }
@@ -286,6 +296,7 @@ impl InHand {
         let payload = payload.map(|(_, payload)| Bytes::copy_from_slice(payload));
         Taken {
             id: Some(format!("{}/{}", self.key, self.id)),
+            is_named: true,
             // It is not said.
             is_again: true,
             age: Duration::from_millis(now.saturating_sub(came)),
@@ -301,7 +312,7 @@ impl Letter for InHand {
         let name = &self.redis.config.name;
         let mut all = redis::pipe();
         all.atomic();
-        if let Some(reason) = how.reason() {
+        if let Some(reason) = &how.refused {
             let dead = all.cmd("XADD").arg(format!("{name}:dead"));
             dead.arg("MAXLEN").arg("~").arg(DEAD).arg("*");
             for (field, value) in &self.fields {

@@ -10,6 +10,7 @@ mod letters;
 
 use std::{
     collections::BTreeSet,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -274,9 +275,9 @@ impl Redis {
         Ok(None)
     }
 
-    fn key(&self, what: &str, shard: ShardId) -> String {
+    fn key(&self, what: &str, whose: impl fmt::Display) -> String {
         // In a cluster, keys with the same word in braces are on the same server.
-        format!("{}:{what}:{{{shard}}}", self.config.name)
+        format!("{}:{what}:{{{whose}}}", self.config.name)
     }
 
     async fn trim_all(&self) {

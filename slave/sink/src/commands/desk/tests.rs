@@ -17,6 +17,7 @@ fn taken(letter: u32, payload: &str) -> Taken<u32> {
     Taken {
         letter,
         id: Some(letter.to_string()),
+        is_named: false,
         is_again: false,
         age: Duration::ZERO,
         payload: payload.to_owned().into(),

@@ -2,11 +2,11 @@
 
 use std::{collections::VecDeque, sync::Mutex};
 
-use baton_slave::{Commands, Epoch, Sequence, ShardId};
+use baton_slave::{Commands, Epoch, Sequence};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
-use crate::commands::{CommandsConfig, Wishes, control::Stands};
+use crate::commands::{CommandsConfig, Wishes, WorkQueue, control::Stands};
 
 /// In stepped time, and less than a command waits.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,7 +52,11 @@ struct Lines(Mutex<VecDeque<Line>>);
 impl Queues for Lines {
     type Queue = Line;
 
-    async fn open(self: &Arc<Self>, _: ShardId, _: Epoch) -> Result<Line, String> {
+    async fn claim(&self, _: WorkQueue) -> Result<Epoch, String> {
+        Err("not of this test".to_owned())
+    }
+
+    async fn open(self: &Arc<Self>, _: Place, _: Epoch) -> Result<Line, String> {
         let next = self.0.lock().unwrap().pop_front();
         next.ok_or_else(|| "away".to_owned())
     }
@@ -110,6 +114,7 @@ impl Scene {
         let taken = Taken {
             letter: Numbered(number, self.settles.clone()),
             id: Some(id.to_owned()),
+            is_named: false,
             is_again,
             age: Duration::ZERO,
             payload: payload(id).into(),
