@@ -1,7 +1,7 @@
 //! Commands of workers, the same for each broker: written once, answered, refused with a
 //! reason, and never lost with a slave.
 
-mod nats;
+pub(crate) mod nats;
 mod python;
 pub(crate) mod rabbit;
 mod redis;
@@ -69,7 +69,7 @@ fn asks(number: u32) -> String {
     format!(r#"{{"op":43,"d":{{"guild_id":"7","fields":["status"],"number":{number}}}}}"#)
 }
 
-async fn until_answers(office: &impl Office, count: usize) -> Vec<Value> {
+pub(crate) async fn until_answers(office: &impl Office, count: usize) -> Vec<Value> {
     until_true("answers", async || office.answers().await.len() >= count).await;
     office.answers().await
 }

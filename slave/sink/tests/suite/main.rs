@@ -8,6 +8,7 @@ mod copies;
 mod fleet;
 mod guilds;
 mod nats;
+mod questions;
 mod rabbit;
 mod redis;
 mod scenes;

@@ -9,12 +9,12 @@ use super::Office;
 use crate::nats::{config, messages_of};
 
 /// The broker, and a place for answers.
-struct Place {
+pub(crate) struct Place {
     nats: Nats,
 }
 
 impl Place {
-    async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         let nats = or_pass_over(Nats::start())?;
         let context = jetstream::new(async_nats::connect(nats.url()).await.unwrap());
         let answers = jetstream::stream::Config {

@@ -21,7 +21,7 @@ use super::Office;
 use crate::rabbit::{channel, config, header};
 
 /// Queues of one name.
-struct Place<'r> {
+pub(crate) struct Place<'r> {
     rabbit: &'r mut Rabbit,
     name: &'static str,
     sent: AtomicUsize,
@@ -30,10 +30,14 @@ struct Place<'r> {
 }
 
 impl<'r> Place<'r> {
-    async fn at(rabbit: &'r mut Rabbit, name: &'static str) -> Self {
+    pub(crate) async fn at(rabbit: &'r mut Rabbit, name: &'static str) -> Self {
         let (_connection, channel) = channel(rabbit).await;
         let queue = format!("{name}.answers.me");
-        let (options, arguments) = (QueueDeclareOptions::default(), FieldTable::default());
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        let arguments = FieldTable::default();
         channel
             .queue_declare(queue.into(), options, arguments)
             .await
