@@ -14,14 +14,12 @@ pub mod irc;
 mod name;
 pub mod notices;
 pub mod outbox;
-#[cfg(feature = "sink")]
 mod publish;
 pub mod scale;
 mod seen;
 mod unit;
 mod work;
 
-#[cfg(feature = "sink")]
 pub use self::publish::Publisher;
 pub use self::{
     bot::{Ack, Bot, Delivery},
@@ -31,5 +29,5 @@ pub use self::{
     unit::{
         Accounts, Channels, Conduits, Cut, Irc, Item, Limits, Link, Opened, Order, Transport, Units,
     },
-    work::{ChannelWork, Hook, PageConfig, Speaks, Way, WorkConfig},
+    work::{ChannelWork, Consumers, Hook, PageConfig, Speaks, Way, WorkConfig},
 };

@@ -5,6 +5,8 @@
 //! waits while the broker is away holds the units up, and no more. The envelope is the same, with
 //! the id of the channel where a guild's stands.
 
+use std::sync::Arc;
+
 use baton_sink::{Dispatch, Sink};
 use bytes::Bytes;
 
@@ -13,12 +15,12 @@ use crate::bot::{Ack, Bot, Delivery};
 /// A bot that publishes each event to a sink of `baton-sink`: a broker, for workers in any
 /// language. An event is finished when the sink has confirmed it.
 #[derive(Debug)]
-pub struct Publisher(Sink);
+pub struct Publisher(Arc<Sink>);
 
 impl Publisher {
     /// To this sink.
     #[must_use]
-    pub const fn new(sink: Sink) -> Self {
+    pub const fn new(sink: Arc<Sink>) -> Self {
         Self(sink)
     }
 

@@ -1,5 +1,7 @@
 //! Fleets on the simulated Twitch.
 
+mod consumers;
+
 use std::{fs, time::Duration};
 
 use baton_tests::{
@@ -37,7 +39,7 @@ async fn units_of_a_conduit_are_deployed_and_killed_and_nothing_is_lost_that_twi
 
 /// Four units of one account, which is moderator in every channel: no cap keeps two
 /// connections from being in the same.
-async fn irc(channels: u32) -> TwitchFleet {
+async fn irc(channels: u32, more: &[&str]) -> TwitchFleet {
     let moderates = (1..=channels).map(|n| format!("channel{n}")).collect();
     let twitch = Config {
         channels,
@@ -60,7 +62,7 @@ async fn irc(channels: u32) -> TwitchFleet {
         standbys: 0,
         limits: "contact = \"300ms\"\nsoak = \"1s\"\ncanary_time = \"0s\"\ntwitch_joins = 2000\n"
             .to_owned(),
-        arguments: Vec::new(),
+        arguments: more.iter().map(|more| (*more).to_owned()).collect(),
         keep: false,
     };
     TwitchFleet::start_in(options, |folder, _| {
@@ -117,7 +119,7 @@ fn names(channels: std::ops::RangeInclusive<u32>) -> Vec<String> {
 
 #[tokio::test]
 async fn units_of_irc_are_deployed_without_loss_and_the_work_goes_on_without_a_join() {
-    let mut fleet = irc(40).await;
+    let mut fleet = irc(40, &[]).await;
     fleet.all_serving(LIMIT).await.unwrap();
     let answer = ask(&fleet, json!({ "verb": "join", "channels": names(1..=40) })).await;
     let answers = answer["channels"].as_array().unwrap();
@@ -190,7 +192,7 @@ fn requests(fleet: &TwitchFleet, kind: &str) -> u64 {
 }
 
 /// Two shards of a conduit, with the chat of the first channels of 20.
-async fn conduit_of_two(subscribed: u32) -> TwitchFleet {
+async fn conduit_of_two(subscribed: u32, more: &[&str]) -> TwitchFleet {
     let options = TwitchOptions {
         twitch: Config {
             channels: 20,
@@ -199,7 +201,7 @@ async fn conduit_of_two(subscribed: u32) -> TwitchFleet {
         units: 2,
         standbys: 0,
         limits: "contact = \"300ms\"\nsoak = \"1s\"\ncanary_time = \"0s\"\n".to_owned(),
-        arguments: Vec::new(),
+        arguments: more.iter().map(|more| (*more).to_owned()).collect(),
         keep: false,
     };
     TwitchFleet::start_in(options, |folder, twitch| {
@@ -222,7 +224,7 @@ async fn conduit_of_two(subscribed: u32) -> TwitchFleet {
 
 #[tokio::test]
 async fn the_work_on_a_conduit_asks_for_what_is_missing_and_after_a_deploy_for_nothing() {
-    let mut fleet = conduit_of_two(10).await;
+    let mut fleet = conduit_of_two(10, &[]).await;
     fleet.all_serving(LIMIT).await.unwrap();
     let subscribe = "POST /helix/eventsub/subscriptions";
     let of_the_test = requests(&fleet, subscribe);
@@ -269,7 +271,7 @@ async fn judged_while(fleet: &TwitchFleet, fault: FaultName, within: u32) -> twi
 
 #[tokio::test]
 async fn sessions_that_twitch_tells_to_reconnect_lose_and_repeat_nothing() {
-    let fleet = conduit_of_two(20).await;
+    let fleet = conduit_of_two(20, &[]).await;
     fleet.all_serving(LIMIT).await.unwrap();
     let verdict = judged_while(&fleet, FaultName::SessionReconnect, 20).await;
     assert_eq!((verdict.lost, verdict.dropped, verdict.repeated), (0, 0, 0));
@@ -278,7 +280,7 @@ async fn sessions_that_twitch_tells_to_reconnect_lose_and_repeat_nothing() {
 
 #[tokio::test]
 async fn irc_connections_that_twitch_tells_to_reconnect_lose_and_repeat_nothing() {
-    let fleet = irc(20).await;
+    let fleet = irc(20, &[]).await;
     fleet.all_serving(LIMIT).await.unwrap();
     ask(&fleet, json!({ "verb": "join", "channels": names(2..=20) })).await;
     joined(&fleet, 19).await;
@@ -290,7 +292,7 @@ async fn irc_connections_that_twitch_tells_to_reconnect_lose_and_repeat_nothing(
 
 #[tokio::test]
 async fn a_token_that_twitch_takes_no_more_is_renewed_and_what_was_asked_is_done() {
-    let fleet = conduit_of_two(0).await;
+    let fleet = conduit_of_two(0, &[]).await;
     fleet.all_serving(LIMIT).await.unwrap();
     let refused = Fault {
         code: Some(401),

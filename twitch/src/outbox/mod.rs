@@ -43,7 +43,7 @@ pub use self::{
     budget::{Budgets, Standing},
     leases::{ANSWER_WITHIN, BEGIN_WITHIN, Done, Lease, LeaseId, Leased},
     message::{LONGEST_TTL, MOST_CHARACTERS, Message, Refusal, TTL},
-    outcome::{KEPT, Outcome, Record, Said},
+    outcome::{Fate, KEPT, Outcome, Record, Said},
     store::{MOST, MOST_IN_A_CHANNEL, Outbox, Put, Restriction, Waits},
 };
 pub use crate::channels::Error;

@@ -32,6 +32,17 @@ pub enum Outcome {
     Unknown,
 }
 
+/// What is known of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It waits, or is being sent.
+    Open,
+    /// It ended so.
+    Ended(Outcome),
+    /// It ended, and its outcome is not kept any more.
+    Forgotten,
+}
+
 /// What the process says that sent a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {

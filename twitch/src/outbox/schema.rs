@@ -5,7 +5,8 @@ use crate::channels::file::Kind;
 pub(super) const KIND: Kind = Kind {
     name: "outbox",
     application: 0x4254_6f75,
-    schemas: &["
+    schemas: &[
+        "
         -- state: 0 waits, 1 is leased, 2 ended. Times are in milliseconds.
         CREATE TABLE messages (
             number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -42,5 +43,7 @@ pub(super) const KIND: Kind = Kind {
             channel TEXT NOT NULL,
             at INTEGER NOT NULL,
             outcome TEXT NOT NULL
-        ) STRICT;"],
+        ) STRICT;",
+        "CREATE INDEX outcomes_by_id ON outcomes (id);",
+    ],
 };

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::{
-    Budgets, Error, Message, Outcome, Record, Refusal, UnixMs, budget,
+    Budgets, Error, Fate, Message, Outcome, Record, Refusal, UnixMs, budget,
     leases::ANSWER_WITHIN,
     ms,
     outcome::{end, record},
@@ -112,6 +112,39 @@ impl Outbox {
         rows.into_iter().collect::<Option<_>>().ok_or(ODD)
     }
 
+    /// What is known of a message, by its id; `None`: it was not put, or so long ago that
+    /// nothing is kept of it.
+    ///
+    /// # Errors
+    /// The file could not be read.
+    pub fn fate(&self, id: &str) -> Result<Option<Fate>, Error> {
+        let read = || -> rusqlite::Result<Option<Option<Fate>>> {
+            let mut known = self
+                .connection
+                .prepare_cached("SELECT state FROM messages WHERE id = ?1")?;
+            let state = known
+                .query_row([id], |row| row.get::<_, i64>(0))
+                .optional()?;
+            let mut outcomes = self.connection.prepare_cached(
+                "SELECT number, id, account, channel, at, outcome FROM outcomes
+                 WHERE id = ?1 ORDER BY number DESC LIMIT 1",
+            )?;
+            Ok(match state {
+                None => None,
+                Some(ENDED) => {
+                    let found = outcomes.query_row([id], record).optional()?;
+                    Some(match found {
+                        None => Some(Fate::Forgotten),
+                        Some(read) => read.map(|record| Fate::Ended(record.outcome)),
+                    })
+                }
+                Some(_) => Some(Some(Fate::Open)),
+            })
+        };
+        let read = read().map_err(KIND.failed())?;
+        read.map(|fate| fate.ok_or(ODD)).transpose()
+    }
+
     /// The outcomes up to this number were read, and are not kept any longer. How many.
     ///
     /// # Errors
@@ -171,6 +204,9 @@ impl Outbox {
         Ok(done)
     }
 }
+
+/// The state of a message that ended.
+const ENDED: i64 = 2;
 
 const ODD: Error = Error::Odd {
     kind: KIND.name,

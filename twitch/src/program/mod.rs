@@ -13,8 +13,8 @@ use std::{
 
 use baton_slave::{Error, Slave, unit::Office};
 use baton_twitch::{
-    self as twitch, Bot, ChannelWork, Conduits, Hook, Irc, PageConfig, Speaks, Units, UserId,
-    WorkConfig,
+    self as twitch, Bot, ChannelWork, Conduits, Consumers, Hook, Irc, PageConfig, Speaks, Units,
+    UserId, WorkConfig,
     helix::{Config, Helix},
     invite::Settings,
     scale::Rules,
@@ -27,7 +27,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-#[cfg(feature = "sink")]
 use self::output::Sink;
 use self::{
     options::{Options, Verb, Way, wanted},
@@ -65,14 +64,15 @@ pub(crate) fn run() -> Result<(), Error> {
 async fn serve(options: Options) -> Result<(), Error> {
     let config = options.slave()?;
     let stop = stop_at_signals()?;
-    let bot = bot(&options, stop.clone()).await?;
+    let sink = sink(&options).await?;
+    let bot = bot(&options, sink.clone(), stop.clone())?;
     let office = Office::new();
     let api = Api::of(&options);
     let units = match options.transport {
         Way::Conduit => Units::new(conduits(&api, office.clone())?, bot),
         Way::Irc => Units::new(irc(&options, office.clone())?, bot),
     };
-    let work = work(&api, &office)?;
+    let work = work(&api, &office, sink.map(Consumers::new))?;
     let mut slave = Slave::serving(units, office).config(config).stop(stop);
     if let Some(work) = work {
         slave = slave.work(work);
@@ -81,18 +81,25 @@ async fn serve(options: Options) -> Result<(), Error> {
 }
 
 /// What events are handed to.
-async fn bot(options: &Options, stop: CancellationToken) -> Result<Arc<dyn Bot>, Error> {
-    #[cfg(feature = "sink")]
-    if let Sink::Broker(address) = &options.sink {
-        return publisher(options, address.clone()).await;
+fn bot(
+    options: &Options,
+    sink: Option<Arc<baton_sink::Sink>>,
+    stop: CancellationToken,
+) -> Result<Arc<dyn Bot>, Error> {
+    if let Some(sink) = sink {
+        return Ok(Arc::new(twitch::Publisher::new(sink)));
     }
     let lines = Lines::start(&options.sink, stop);
     let lines = lines.map_err(|error| Error::Config(format!("sink: {error}")))?;
     Ok(Arc::new(lines))
 }
 
-#[cfg(feature = "sink")]
-async fn publisher(options: &Options, address: baton_sink::Address) -> Result<Arc<dyn Bot>, Error> {
+/// The broker, where events go to one.
+async fn sink(options: &Options) -> Result<Option<Arc<baton_sink::Sink>>, Error> {
+    let Sink::Broker(address) = &options.sink else {
+        return Ok(None);
+    };
+    let address = address.clone();
     let wrong = |error: String| Error::Config(format!("sink: {error}"));
     let mut config = baton_sink::SinkConfig::new(address);
     config.name.clone_from(&options.sink_name);
@@ -104,7 +111,7 @@ async fn publisher(options: &Options, address: baton_sink::Address) -> Result<Ar
     }
     let sink = baton_sink::Sink::start(config).await;
     let sink = sink.map_err(|error| wrong(error.to_string()))?;
-    Ok(Arc::new(twitch::Publisher::new(sink)))
+    Ok(Some(Arc::new(sink)))
 }
 
 /// The shards of the conduit.
@@ -145,7 +152,11 @@ fn helix(options: &Options) -> Result<Helix, Error> {
 }
 
 /// What is once per bot, where there is a list of channels.
-fn work(api: &Api<'_>, office: &Office) -> Result<Option<ChannelWork>, Error> {
+fn work(
+    api: &Api<'_>,
+    office: &Office,
+    consumers: Option<Consumers>,
+) -> Result<Option<ChannelWork>, Error> {
     let options = api.options;
     let Some(list) = options.channels.clone() else {
         return Ok(None);
@@ -221,6 +232,7 @@ fn work(api: &Api<'_>, office: &Office) -> Result<Option<ChannelWork>, Error> {
         speaks,
         page,
         hook,
+        consumers,
     };
     Ok(Some(ChannelWork::new(config, office.clone())))
 }

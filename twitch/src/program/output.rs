@@ -50,7 +50,6 @@ pub(crate) enum Sink {
     /// In the path, `%p` is the process id.
     File(String),
     /// A broker.
-    #[cfg(feature = "sink")]
     Broker(baton_sink::Address),
 }
 
@@ -63,7 +62,6 @@ impl FromStr for Sink {
             ("none", _) => Ok(Self::None),
             (_, Some(path)) if !path.is_empty() => Ok(Self::File(path.to_owned())),
             (_, Some(_)) => Err("`file:` has no path".to_owned()),
-            #[cfg(feature = "sink")]
             (text, None) if text.contains("://") => {
                 let address = baton_sink::Address::parse(text);
                 address.map(Self::Broker).map_err(|error| error.to_string())
@@ -84,7 +82,6 @@ impl Lines {
             Sink::Stdout => Box::new(io::stdout()),
             Sink::None => Box::new(io::sink()),
             // Its events do not come here.
-            #[cfg(feature = "sink")]
             Sink::Broker(_) => Box::new(io::sink()),
             Sink::File(path) => {
                 let path = path.replace("%p", &std::process::id().to_string());

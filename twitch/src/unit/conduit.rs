@@ -126,6 +126,8 @@ pub(crate) enum ToUnit {
     WillBe(u32),
     /// It has so many shards.
     Are(u32),
+    /// The unit is to say whether it serves.
+    Tell,
 }
 
 /// Why a connection is over.
@@ -186,6 +188,7 @@ impl Connection {
                 *self.inner.shards.lock().await = Some((Instant::now(), shards));
                 Ok(())
             }
+            Ok(ToUnit::Tell) => self.tells(false).await,
             // Nothing of interest, or of a later build.
             Ok(ToUnit::WillBe(_)) | Err(_) => Ok(()),
         }
@@ -237,12 +240,14 @@ impl Connection {
                 order = self.told.recv() => match order {
                     // The unit comes back to this session.
                     Some(Order::Take) => self.take(&stream).await?,
-                    Some(Order::Letter(letter)) => {
-                        if let Ok(ToUnit::Are(shards)) = serde_json::from_slice(&letter) {
+                    Some(Order::Letter(letter)) => match serde_json::from_slice(&letter) {
+                        Ok(ToUnit::Are(shards)) => {
                             *self.inner.shards.lock().await = Some((Instant::now(), shards));
                             look = Instant::now();
                         }
-                    }
+                        Ok(ToUnit::Tell) => self.tells(true).await?,
+                        Ok(ToUnit::WillBe(_)) | Err(_) => {}
+                    },
                     Some(Order::Channels(_)) => {}
                     None => return Err(over("the unit is gone", false)),
                 },
@@ -326,6 +331,12 @@ impl Connection {
                 false,
             )),
         }
+    }
+
+    /// Tells the work whether this unit serves.
+    async fn tells(&self, serves: bool) -> Result<(), Over> {
+        let letter = serde_json::to_vec(&FromUnit::Serves(serves)).unwrap_or_default();
+        self.says(Item::Letter(letter.into())).await
     }
 
     async fn says(&self, item: Item) -> Result<(), Over> {

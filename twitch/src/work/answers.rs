@@ -71,7 +71,7 @@ impl Open {
         Ok(answer)
     }
 
-    fn row_of(&self, channel: &Login) -> Value {
+    pub(super) fn row_of(&self, channel: &Login) -> Value {
         let (state, unit, why) = match &self.ways {
             Ways::Irc(way) => way.find(channel),
             Ways::Conduit(way) => {
@@ -203,6 +203,27 @@ impl Open {
 
     /// The bot is to say something in channels.
     async fn says(&mut self, question: Question, channels: &[Login]) -> Result<Value, String> {
+        let puts = self.puts(question, channels, None).await?;
+        let answers = puts.into_iter().map(|(channel, _, put)| match put {
+            Ok(Put::Taken) => row(&channel, Answer::Resolved, None),
+            Ok(Put::Known) => row(&channel, Answer::Ignored, None),
+            Ok(Put::Refused(why)) => row(&channel, Answer::Rejected, Some(&why.to_string())),
+            Err(why) => row(&channel, Answer::Unauthorised, Some(why)),
+        });
+        Ok(rows(answers.collect()))
+    }
+
+    /// Puts a message for each of these channels into the outbox: its channel, its id there, and
+    /// what became of it; an error: the broadcaster does not let the bot in.
+    ///
+    /// # Errors
+    /// What is wrong with all of them, for a person.
+    pub(super) async fn puts(
+        &self,
+        question: Question,
+        channels: &[Login],
+        ttl: Option<Duration>,
+    ) -> Result<Vec<(Login, String, Result<Put, &'static str>)>, String> {
         let Some(speech) = self.speech.clone() else {
             return Err("this bot does not speak: give baton-twitch --account".to_owned());
         };
@@ -210,33 +231,30 @@ impl Open {
             .id
             .ok_or("give an id: what is asked twice is said once")?;
         let text = question.text.unwrap_or_default();
-        let mut answers = Vec::new();
+        let mut puts = Vec::new();
         for channel in channels {
-            let name = channel.clone();
+            let (name, id) = (channel.clone(), format!("{id}/{channel}"));
             let may = self
                 .list
                 .with(move |list| list.is_authorised(&name))
                 .await?;
             if !may {
                 let why = "its broadcaster has not let the bot in";
-                answers.push(row(channel, Answer::Unauthorised, Some(why)));
+                puts.push((channel.clone(), id, Err(why)));
                 continue;
             }
             let message = Message {
-                id: format!("{id}/{channel}"),
+                id: id.clone(),
                 account: speech.account(),
                 channel: channel.clone(),
                 text: text.clone(),
                 reply_to: question.reply_to.clone(),
-                ttl: None,
+                ttl,
             };
-            answers.push(match speech.put(message).await? {
-                Put::Taken => row(channel, Answer::Resolved, None),
-                Put::Known => row(channel, Answer::Ignored, None),
-                Put::Refused(refusal) => row(channel, Answer::Rejected, Some(&refusal.to_string())),
-            });
+            let put = speech.put(message).await?;
+            puts.push((channel.clone(), id, Ok(put)));
         }
-        Ok(rows(answers))
+        Ok(puts)
     }
 
     /// Shows the units, or has the conduit have another number of them.

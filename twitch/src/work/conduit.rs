@@ -3,9 +3,13 @@
 //! The subscriptions are Twitch's, and outlive every process: what is there already costs a
 //! list and nothing else, however many channels there are. Each request has a permit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use baton_slave::unit::Office;
+use tokio::time::Instant;
 
 use super::{irc::words, list::List, write_to};
 use crate::{
@@ -21,6 +25,9 @@ const KIND: &str = "channel.chat.message";
 /// Channels that are subscribed or ended in one turn: in between, questions are answered.
 const A_TURN: usize = 50;
 
+/// A unit that has not said whether it serves is asked again after this time.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// See the module.
 pub(super) struct ConduitWay {
     helix: Helix,
@@ -33,6 +40,10 @@ pub(super) struct ConduitWay {
     /// Channels by their ids.
     ids: BTreeMap<Login, UserId>,
     shards: Option<u32>,
+    /// Units that have said whether they serve or rest.
+    there: BTreeMap<u32, bool>,
+    /// When they were last asked.
+    asked: Option<Instant>,
 }
 
 impl ConduitWay {
@@ -46,7 +57,36 @@ impl ConduitWay {
             subscribed: None,
             ids: BTreeMap::new(),
             shards: None,
+            there: BTreeMap::new(),
+            asked: None,
         }
+    }
+
+    /// How many units the fleet has, of which some may rest.
+    pub(super) fn units(&self) -> u32 {
+        self.office.units()
+    }
+
+    /// Has these units say whether they serve, unless they were asked just now.
+    pub(super) fn asks(&mut self, units: BTreeSet<u32>) {
+        let is_time = self.asked.is_none_or(|at| at.elapsed() >= AGAIN);
+        if units.is_empty() || !is_time {
+            return;
+        }
+        self.asked = Some(Instant::now());
+        for unit in units {
+            write_to(&self.office, unit, &ToUnit::Tell);
+        }
+    }
+
+    /// A unit says that it serves, or rests.
+    pub(super) fn is_there(&mut self, unit: u32, serves: bool) {
+        self.there.insert(unit, serves);
+    }
+
+    /// Whether each unit has said so.
+    pub(super) fn all_are_there(&self) -> bool {
+        self.there.len() >= self.units() as usize
     }
 
     async fn permit(&self) -> Result<(), String> {

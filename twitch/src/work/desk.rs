@@ -18,11 +18,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     PageConfig, Way, WorkConfig,
     conduit::ConduitWay,
+    consumers::Ears,
     door::{self, Page},
     irc::IrcWay,
     list::List,
     question::{Question, refused},
+    saying::Saying,
     speech::{Ids, Speech},
+    starting::Starter,
     state::State,
     tidings::Tidings,
 };
@@ -37,6 +40,9 @@ use crate::{
 
 /// Everything is looked at so often.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Whether consumers that begin have what they want is looked at so often.
+const SOON: Duration = Duration::from_millis(200);
 
 /// After something failed, so long later.
 const AFTER_TROUBLE: Duration = Duration::from_secs(5);
@@ -54,6 +60,10 @@ pub(super) struct Open {
     pub(super) manages: bool,
     pub(super) ways: Ways,
     pub(super) speech: Option<Speech>,
+    /// Consumers that wait until what they want is so.
+    pub(super) starters: Vec<Starter>,
+    /// What consumers have said, and has not ended.
+    pub(super) sayings: Vec<Saying>,
     /// The list as it was when everything was brought to where it is to be.
     seen: Option<Revision>,
     goal: Vec<Wanted>,
@@ -128,6 +138,8 @@ impl Desk {
             manages: !self.config.anybody,
             ways,
             speech,
+            starters: Vec::new(),
+            sayings: Vec::new(),
             seen: None,
             goal: Vec::new(),
             cleans: cleaning::next(now, chance()),
@@ -148,7 +160,9 @@ impl Desk {
             .page
             .clone()
             .and_then(|page| open.page(page, &stop));
+        let mut ears = Ears::open(self.config.consumers.as_ref());
         let mut look = Instant::now();
+        let mut welcome = Instant::now();
         loop {
             tokio::select! {
                 biased;
@@ -157,7 +171,17 @@ impl Desk {
                     self.letter(&mut open, from, &body).await;
                     look = Instant::now();
                 }
+                (queue, asked) = ears.next() => {
+                    self.asked(&mut open, queue, asked).await;
+                    look = Instant::now();
+                }
+                () = sleep_until(welcome), if !open.starters.is_empty() => {
+                    welcome = Instant::now() + SOON;
+                    open.welcomes();
+                }
+                () = ended(open.speech.as_ref()) => open.tell_said().await,
                 () = sleep_until(look) => {
+                    open.tell_said().await;
                     look = Instant::now() + match open.look_after().await {
                         Ok(true) => Duration::ZERO,
                         Ok(false) => LOOK,
@@ -178,6 +202,13 @@ impl Desk {
             // It ends behind the message that it is sending.
             let _ = speaking.await;
         }
+        open.tell_said().await;
+        drop((open.starters, open.sayings));
+        ears.leave().await;
+    }
+
+    pub(super) const fn office(&self) -> &Office {
+        &self.office
     }
 
     async fn letter(&self, open: &mut Open, from: Correspondent, body: &Bytes) {
@@ -282,8 +313,10 @@ impl Open {
                     }
                 }
             }
-            if let Ways::Irc(way) = &mut self.ways {
-                way.heard(unit, letter, now);
+            match (&mut self.ways, letter) {
+                (_, FromUnit::Serves(serves)) => self.is_there(unit, serves),
+                (Ways::Irc(way), letter) => way.heard(unit, letter, now),
+                (Ways::Conduit(_), _) => {}
             }
         } else if let Ok(revoked) = serde_json::from_slice::<Revoked>(body)
             && let Ways::Conduit(way) = &mut self.ways
@@ -297,6 +330,13 @@ impl Open {
                 tracing::error!(error, "that a broadcaster revoked cannot be written");
             }
         }
+    }
+}
+
+async fn ended(speech: Option<&Speech>) {
+    match speech {
+        Some(speech) => speech.ended().await,
+        None => std::future::pending().await,
     }
 }
 

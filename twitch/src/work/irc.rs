@@ -259,7 +259,7 @@ impl IrcWay {
     pub(super) fn heard(&mut self, number: u32, letter: FromUnit, now: Unix) {
         match letter {
             // That is of conduits.
-            FromUnit::Session(_) => {}
+            FromUnit::Session(_) | FromUnit::Serves(_) => {}
             FromUnit::Asks => {
                 let told = self.state.told.get(&number).cloned().unwrap_or_default();
                 write_to(&self.office, number, &told);

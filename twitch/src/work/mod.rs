@@ -9,6 +9,9 @@
 //! state      where channels are, for the next process that runs the work
 //! conduit    which channels the conduit has, over EventSub
 //! speech     what the bot says, each message once
+//! consumers  what consumers ask by the queues of a broker
+//! starting   consumers that begin, and wait for what they want
+//! saying     what consumers have the bot say, until it is answered
 //! door       the invite page
 //! tidings    notices by webhook
 //! ```
@@ -18,12 +21,15 @@
 
 mod answers;
 mod conduit;
+mod consumers;
 mod desk;
 mod door;
 mod irc;
 mod list;
 mod question;
+mod saying;
 mod speech;
+mod starting;
 mod state;
 mod tidings;
 
@@ -41,7 +47,7 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use self::desk::Desk;
-pub use self::tidings::Hook;
+pub use self::{consumers::Consumers, tidings::Hook};
 use crate::{
     helix::Helix,
     invite::Settings,
@@ -64,6 +70,8 @@ pub struct WorkConfig {
     pub page: Option<PageConfig>,
     /// Where notices go; `None`: nowhere.
     pub hook: Option<Hook>,
+    /// Whoever asks by a broker; `None`: nobody.
+    pub consumers: Option<Consumers>,
 }
 
 /// How channels are read.

@@ -4,7 +4,7 @@
 //! reads them.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::name::Login;
 
@@ -73,8 +73,28 @@ impl Question {
     /// # Errors
     /// What is wrong, for a person.
     pub(crate) fn read(body: &[u8]) -> Result<(Self, Vec<Login>), String> {
-        let question: Self = serde_json::from_slice(body)
-            .map_err(|error| format!("the question cannot be read: {error}"))?;
+        let question = serde_json::from_slice(body);
+        question.map_err(unreadable).and_then(Self::checked)
+    }
+
+    /// Reads one that is to say something, and needs no verb for it.
+    ///
+    /// # Errors
+    /// What is wrong, for a person.
+    pub(crate) fn read_said(body: &[u8]) -> Result<(Self, Vec<Login>), String> {
+        let mut object: Map<String, Value> = serde_json::from_slice(body).map_err(unreadable)?;
+        let verb = object.entry("verb").or_insert_with(|| json!("say"));
+        if verb != "say" {
+            return Err(format!(
+                "this queue is for what the bot is to say, and not for {verb}: send it to the \
+                 queue `control`"
+            ));
+        }
+        let question = serde_json::from_value(object.into());
+        question.map_err(unreadable).and_then(Self::checked)
+    }
+
+    fn checked(question: Self) -> Result<(Self, Vec<Login>), String> {
         if question.channels.len() > MOST {
             return Err(format!("at most {MOST} channels in one question"));
         }
@@ -83,6 +103,10 @@ impl Question {
         let channels = channels.map_err(|error| error.to_string())?;
         Ok((question, channels))
     }
+}
+
+fn unreadable(error: serde_json::Error) -> String {
+    format!("the question cannot be read: {error}")
 }
 
 /// The row of a channel that was asked for something.

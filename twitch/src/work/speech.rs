@@ -16,7 +16,8 @@ use crate::{
     helix::{Error, PERMIT, Sent},
     name::{Login, UserId},
     outbox::{
-        Budgets, Lease, LeaseId, Leased, Message, Outbox, Put, Restriction, Said, Standing, UnixMs,
+        Budgets, Fate, Lease, LeaseId, Leased, Message, Outbox, Put, Restriction, Said, Standing,
+        UnixMs,
     },
 };
 
@@ -30,6 +31,7 @@ pub(super) struct Speech {
     speaks: Speaks,
     office: Office,
     put: Arc<Notify>,
+    ended: Arc<Notify>,
 }
 
 impl Speech {
@@ -55,6 +57,7 @@ impl Speech {
             speaks,
             office,
             put: Arc::default(),
+            ended: Arc::default(),
         })
     }
 
@@ -86,6 +89,23 @@ impl Speech {
             .await?;
         self.put.notify_one();
         Ok(put)
+    }
+
+    /// What is known of each of these messages.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) async fn fates(&self, ids: Vec<String>) -> Result<Vec<Option<Fate>>, String> {
+        self.with(move |outbox| {
+            outbox.sweep(now())?;
+            ids.iter().map(|id| outbox.fate(id)).collect()
+        })
+        .await
+    }
+
+    /// Waits until a message has ended, or ended since the last time.
+    pub(super) async fn ended(&self) {
+        self.ended.notified().await;
     }
 
     /// Says what waits, until it is stopped.
@@ -161,6 +181,7 @@ impl Speech {
         let done = self
             .with(move |outbox| outbox.done(lease, said, now()))
             .await;
+        self.ended.notify_one();
         if let Err(error) = done {
             tracing::error!(
                 error,

@@ -101,9 +101,9 @@ impl Question {
     }
 
     fn replies(self, told: Value, refused: Option<String>) {
-        let told = match told {
-            Value::Object(_) => told,
-            other => json!({"answer": other}),
+        let told = match told.is_object() {
+            true => told,
+            false => json!({"answer": told}),
         };
         // Whoever does not hear it gives the question back.
         let _ = self.reply.send(Reply { told, refused });

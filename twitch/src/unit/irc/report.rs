@@ -19,6 +19,8 @@ pub(crate) enum FromUnit {
     /// It has no channels, and asks for them.
     #[default]
     Asks,
+    /// Of a conduit: it has its shard, or rests because the conduit has no such shard.
+    Serves(bool),
     /// It has a session that can take its shard, as soon as the conduit has that.
     Session(String),
     /// What became of channels that it was told to join.

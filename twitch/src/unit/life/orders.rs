@@ -141,8 +141,8 @@ impl Life {
                     && let Some(channels) = self.channels.clone()
                 {
                     link.tell(transport::Order::Channels(channels));
-                    // It travels with the unit from now on.
-                    if matches!(self.stage, Stage::Live) {
+                    // It travels with the unit from now on, also if it does not serve yet.
+                    if matches!(self.stage, Stage::Starting { .. } | Stage::Live) {
                         self.say_session();
                     }
                 }

@@ -234,3 +234,30 @@ async fn a_seal_that_is_asked_for_again_is_answered_with_the_same_ticket() {
     assert_eq!(first, again);
     here.settles().await;
 }
+
+/// A unit that moves is prepared with the channels that its owner has, and nobody else tells
+/// them to whoever prepares it.
+#[tokio::test(start_paused = true)]
+async fn channels_that_a_unit_is_told_before_it_serves_travel_with_it() {
+    let (cut, joins) = both();
+    let radio = Radio::new(cut, joins, 1);
+    let mut here = Process::new(&radio, &Handled::default(), Duration::ZERO);
+    let start = Order::Start { epoch: Epoch(1) };
+    here.master.order(start).await;
+    let channels = r#"{"version":7,"account":"bot","channels":["somebody"]}"#;
+    here.master.order(Order::Letter(channels.into())).await;
+    let (mut told, mut serves) = (String::new(), false);
+    while !serves {
+        let word = here
+            .says(|word| match word {
+                Word::Session(_) | Word::Serving(_) => Some(word),
+                _ => None,
+            })
+            .await;
+        match word {
+            Word::Session(ticket) => told = ticket.luggage,
+            _ => serves = true,
+        }
+    }
+    assert!(told.contains("somebody"), "{told}");
+}
