@@ -83,6 +83,9 @@ pub struct Fault {
     /// Only for the session of this shard.
     #[serde(default)]
     pub shard: Option<u32>,
+    /// Only for this kind of request to Helix, as in `POST /helix/chat/messages`.
+    #[serde(default)]
+    pub request: Option<String>,
     /// A close code or an HTTP status.
     #[serde(default)]
     pub code: Option<u16>,
@@ -115,6 +118,7 @@ impl Fault {
             channel: None,
             session: None,
             shard: None,
+            request: None,
             code: None,
             duration_ms: 0,
             times: 1,
@@ -127,6 +131,10 @@ impl Fault {
 
     pub(crate) fn is_of_channel(&self, channel: &str) -> bool {
         self.channel.as_ref().is_none_or(|only| only == channel)
+    }
+
+    pub(crate) fn is_of_request(&self, name: &str) -> bool {
+        self.request.as_ref().is_none_or(|only| only == name)
     }
 
     /// How long.

@@ -147,7 +147,17 @@ impl Speech {
             code: code.to_owned(),
             why,
         };
-        let said = match ids.get(&message.channel) {
+        let known = match ids.get(&message.channel) {
+            Some(id) => Some(id),
+            None => match self.ask_id(&message.channel, ids).await {
+                Ok(id) => id,
+                Err(wait) => {
+                    self.give_back(lease).await;
+                    return sleep(wait).await;
+                }
+            },
+        };
+        let said = match known {
             None => refused("unknown_channel", "Twitch knows no such channel".to_owned()),
             Some(channel) => {
                 if self.office.permit(PERMIT).await.is_err() {
@@ -190,6 +200,26 @@ impl Speech {
         }
     }
 
+    /// The id of a channel that nobody has learnt here: a new process knows none. `None`: Twitch
+    /// knows no such channel. An error: nobody can say it now, and for so long.
+    async fn ask_id(&self, channel: &Login, ids: &Ids) -> Result<Option<UserId>, Duration> {
+        if self.office.permit(PERMIT).await.is_err() {
+            return Err(LONGEST);
+        }
+        let users = self.speaks.helix.users(std::slice::from_ref(channel)).await;
+        match users {
+            Ok(users) => {
+                let found = users.into_iter().find(|user| user.login == *channel);
+                let id = found.map(|user| user.id);
+                if let Some(id) = &id {
+                    ids.learn(channel, id);
+                }
+                Ok(id)
+            }
+            Err(error) => Err(error.retry_after().unwrap_or(AGAIN).min(LONGEST)),
+        }
+    }
+
     async fn give_back(&self, lease: LeaseId) {
         let given = self
             .with(move |outbox| outbox.give_back(lease, now()))
@@ -215,6 +245,9 @@ impl Ids {
         ids.insert(channel.clone(), id.clone());
     }
 }
+
+/// If Twitch cannot say whose a channel is, it is asked again after this time.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The outbox is looked into at least so often: what waited for too long ends.
 const LONGEST: Duration = Duration::from_secs(5);

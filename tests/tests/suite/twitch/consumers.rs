@@ -5,6 +5,7 @@ use std::{fs, path::Path, process::Command, time::Duration};
 
 use baton_brokers::{Nats, Process, or_pass_over, parts, worker::block};
 use baton_tests::twitch::TwitchFleet;
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use twitch_mock::{Scope, Traffic};
@@ -263,4 +264,83 @@ async fn a_consumer_of_a_conduit_that_is_away_loses_nothing_and_asks_twitch_for_
     assert_eq!(answer["channels"][0]["answer"], "sent", "{answer}");
     assert!(answer["channels"][0]["message_id"].is_string(), "{answer}");
     assert_eq!(requests(&fleet, "POST /helix/chat/messages"), 1);
+}
+
+/// Asks by a queue, and waits for the answer.
+async fn asks(nats: &Nats, queue: &str, question: Value) -> Value {
+    let broker = async_nats::connect(nats.url()).await.unwrap();
+    let inbox = broker.new_inbox();
+    let mut answers = broker.subscribe(inbox.clone()).await.unwrap();
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("baton-answer", inbox);
+    headers.insert("baton-ttl", "60000");
+    let context = async_nats::jetstream::new(broker);
+    let subject = format!("baton.commands.{queue}");
+    let end = Instant::now() + LIMIT;
+    loop {
+        let body = question.to_string().into();
+        let sent = context.publish_with_headers(subject.clone(), headers.clone(), body);
+        if sent.await.unwrap().await.is_ok() {
+            break;
+        }
+        // The work has not begun yet.
+        assert!(Instant::now() < end, "{question}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    let answer = tokio::time::timeout(2 * LIMIT, answers.next()).await;
+    serde_json::from_slice(&answer.unwrap().unwrap().payload).unwrap()
+}
+
+/// The process that sends a message is killed before Twitch has answered: the next one answers
+/// that nobody knows, and does not send it again; what waited behind it is said once.
+#[tokio::test]
+async fn what_a_killed_process_was_saying_is_not_said_again_and_what_waited_is_said_once() {
+    let Some(nats) = or_pass_over(Nats::start()) else {
+        return;
+    };
+    let url = nats.url();
+    let more = [
+        "--sink",
+        &url,
+        "--account",
+        "channel20",
+        "--account-id",
+        "100020",
+    ];
+    let fleet = conduit_of_two(0, &more).await;
+    fleet.all_serving(LIMIT).await.unwrap();
+    let start = json!({"control": "start", "want": {"channels": names(1..=2)}});
+    let ready = asks(&nats, "control", start).await;
+    assert_eq!(ready["joined"], 2, "{ready}");
+
+    let slow = twitch_mock::Fault {
+        request: Some("POST /helix/chat/messages".to_owned()),
+        duration_ms: 60_000,
+        ..twitch_mock::Fault::new(twitch_mock::FaultName::HelixSlow)
+    };
+    fleet.twitch.fault(slow).unwrap();
+    let says = |channel: &str| json!({"channels": [channel], "text": "hello"});
+    let sends = async {
+        let end = Instant::now() + LIMIT;
+        while requests(&fleet, "POST /helix/chat/messages") == 0 {
+            assert!(Instant::now() < end, "nothing is sent");
+            sleep(Duration::from_millis(20)).await;
+        }
+        fleet.kill_owner().await.unwrap();
+    };
+    let (first, second, ()) = tokio::join!(
+        asks(&nats, "say", says("channel1")),
+        async {
+            // Behind the other one.
+            sleep(Duration::from_millis(300)).await;
+            asks(&nats, "say", says("channel2")).await
+        },
+        async {
+            sleep(Duration::from_secs(1)).await;
+            sends.await;
+        },
+    );
+    assert_eq!(first["channels"][0]["answer"], "unknown", "{first}");
+    assert_eq!(second["channels"][0]["answer"], "sent", "{second}");
+    assert_eq!(requests(&fleet, "POST /helix/chat/messages"), 2);
 }

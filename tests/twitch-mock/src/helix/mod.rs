@@ -136,7 +136,7 @@ pub(crate) fn answer(shared: &Shared, request: &Request) -> Reply {
     } else {
         with_token(shared, &mut state, request, &name)
     };
-    let slow = state.take_fault(FaultName::HelixSlow, |_| true);
+    let slow = state.take_fault(FaultName::HelixSlow, |fault| fault.is_of_request(&name));
     reply.delay = slow.map_or(Duration::ZERO, |fault| fault.duration());
     shared
         .ledger
@@ -151,7 +151,7 @@ fn with_token(shared: &Shared, state: &mut State, request: &Request, name: &str)
     };
     let points = take_point(shared, state, &token);
     let mut reply = if points.granted {
-        let fault = state.take_fault(FaultName::HelixStatus, |_| true);
+        let fault = state.take_fault(FaultName::HelixStatus, |fault| fault.is_of_request(name));
         match fault.and_then(|fault| fault.code) {
             Some(code) => Reply::error(code, "fault"),
             None => route(shared, state, request, &token, name),

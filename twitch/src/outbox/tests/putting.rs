@@ -210,3 +210,26 @@ fn no_text_of_a_message_is_in_its_debug_form_or_kept_once_it_has_ended() {
     });
     assert_eq!(texts.expect("read"), 0);
 }
+
+#[test]
+fn the_fate_of_a_message_is_known_until_its_outcome_was_read() {
+    let mut place = Place::new();
+    let fate = |place: &Place, id: &str| place.outbox.fate(id).expect("it is read");
+    assert_eq!(fate(&place, "a"), None);
+    place.put("a", "one", 0);
+    place.put("b", "two", 0);
+    assert_eq!(fate(&place, "a"), Some(Fate::Open));
+    let lease = place.next(0);
+    assert_eq!(fate(&place, "a"), Some(Fate::Open), "it is being sent");
+    place.sent(&lease, 1);
+    let sent = Fate::Ended(Outcome::Sent { message_id: None });
+    assert_eq!(fate(&place, "a"), Some(sent));
+    // Nobody sends the other one in time; a process that comes after knows both.
+    let mut next = place.killed();
+    next.outbox.sweep(at(60_000)).expect("written");
+    assert_eq!(fate(&next, "b"), Some(Fate::Ended(Outcome::Expired)));
+    let all = next.outbox.outcomes(0, 10).expect("it is read");
+    let last = all.last().expect("there are two").number;
+    next.outbox.read(last).expect("written");
+    assert_eq!(fate(&next, "a"), Some(Fate::Forgotten));
+}
