@@ -45,6 +45,7 @@ pub(crate) const DOCUMENTS: [&str; 28] = [
     "docs/proxy.md",
     "docs/simulated-discord.md",
     "docs/snapshots.md",
+    "docs/twitch-consumers.md",
     "docs/twitch.md",
     "docs/voice.md",
     "docs/wire.md",
