@@ -49,14 +49,30 @@ enum Named {
 /// One that waits until what it wants is so.
 pub(super) struct Starter {
     asked: Asked,
-    /// The channels that it wants and may have.
-    wants: BTreeSet<Login>,
+    wishes: Wishes,
+    /// Units of a conduit that have said since that they serve, or rest.
+    units: BTreeSet<u32>,
+}
+
+/// What it wants, compared with the list.
+#[derive(Default)]
+struct Wishes {
+    /// Channels that it may have.
+    granted: BTreeSet<Login>,
     /// The others, with what is wrong.
     others: BTreeMap<Login, (&'static str, &'static str)>,
     /// How many channels are other than before.
     changed: usize,
-    /// Units of a conduit that have said since that they serve, or rest.
-    units: BTreeSet<u32>,
+}
+
+/// How far channels are.
+#[derive(Default)]
+struct Far {
+    joined: usize,
+    /// That may still be joined.
+    open: usize,
+    /// Those that are not joined, as an answer names them.
+    rows: Vec<Value>,
 }
 
 impl TryFrom<Named> for Wanted {
@@ -96,11 +112,9 @@ impl Open {
     /// otherwise.
     pub(super) async fn starts(&mut self, want: Want, asked: Asked) {
         match self.begins(want).await {
-            Ok((wants, others, changed)) => self.starters.push(Starter {
+            Ok(wishes) => self.starters.push(Starter {
                 asked,
-                wants,
-                others,
-                changed,
+                wishes,
                 units: BTreeSet::new(),
             }),
             Err(why) => asked.refuse(json!({"ready": false}), why),
@@ -108,21 +122,13 @@ impl Open {
     }
 
     /// Changes what differs.
-    #[allow(clippy::type_complexity, reason = "the parts of a starter")]
-    async fn begins(
-        &mut self,
-        want: Want,
-    ) -> Result<
-        (
-            BTreeSet<Login>,
-            BTreeMap<Login, (&'static str, &'static str)>,
-            usize,
-        ),
-        String,
-    > {
+    async fn begins(&mut self, want: Want) -> Result<Wishes, String> {
         let Some(named) = want.channels else {
             let all = self.list.with(|list| wanted(list)).await?;
-            return Ok((all.into_keys().collect(), BTreeMap::new(), 0));
+            return Ok(Wishes {
+                granted: all.into_keys().collect(),
+                ..Wishes::default()
+            });
         };
         let wishes = named.into_iter().map(Wanted::try_from);
         let wishes: Vec<Wanted> = wishes.collect::<Result<_, _>>()?;
@@ -143,18 +149,20 @@ impl Open {
                 Ok((before, answers, left))
             })
             .await?;
-        let mut changed = left;
-        let (mut wants, mut others) = (BTreeSet::new(), BTreeMap::new());
+        let mut compared = Wishes {
+            changed: left,
+            ..Wishes::default()
+        };
         for wish in wishes {
-            let why = match answers.get(&wish.login) {
+            let refused = match answers.get(&wish.login) {
                 Some(Wish::New) => {
-                    changed += 1;
+                    compared.changed += 1;
                     None
                 }
                 Some(Wish::Already) => {
                     let reader = before.get(&wish.login);
                     let is_other = wish.account.is_some() && reader != Some(&wish.account);
-                    changed += usize::from(is_other);
+                    compared.changed += usize::from(is_other);
                     None
                 }
                 Some(Wish::Unauthorised) => {
@@ -162,17 +170,34 @@ impl Open {
                 }
                 Some(Wish::Full) | None => Some(("rejected", "the list is full")),
             };
-            match why {
-                Some(why) => {
-                    others.insert(wish.login, why);
-                }
-                None => {
-                    wants.insert(wish.login);
-                }
+            match refused {
+                Some(why) => drop(compared.others.insert(wish.login, why)),
+                None => drop(compared.granted.insert(wish.login)),
             }
         }
         self.look_after().await?;
-        Ok((wants, others, changed))
+        Ok(compared)
+    }
+
+    /// How far these channels are.
+    fn how_far<'a>(&self, channels: impl Iterator<Item = &'a Login>) -> Far {
+        let mut far = Far::default();
+        for channel in channels {
+            let row = self.row_of(channel);
+            match row["state"].as_str() {
+                Some("joined") => {
+                    far.joined += 1;
+                    continue;
+                }
+                Some("failed" | "waiting") => {}
+                Some(_) | None => far.open += 1,
+            }
+            if far.rows.len() < NAMED {
+                let row = json!({"channel": channel, "answer": row["state"], "why": row["why"]});
+                far.rows.push(row);
+            }
+        }
+        far
     }
 
     /// Answers those whose wishes are so, and refuses those that waited for too long.
@@ -181,36 +206,20 @@ impl Open {
             return;
         }
         for starter in std::mem::take(&mut self.starters) {
-            let mut joined = 0;
-            let mut open = 0;
-            let mut rows: Vec<Value> = Vec::new();
-            for (channel, (answer, why)) in &starter.others {
-                rows.push(json!({"channel": channel, "answer": answer, "why": why}));
-            }
-            for channel in &starter.wants {
-                let row = self.row_of(channel);
-                match row["state"].as_str() {
-                    Some("joined") => {
-                        joined += 1;
-                        continue;
-                    }
-                    Some("failed" | "waiting") => {}
-                    Some(_) | None => open += 1,
-                }
-                if rows.len() < NAMED {
-                    rows.push(
-                        json!({"channel": channel, "answer": row["state"], "why": row["why"]}),
-                    );
-                }
-            }
+            let wishes = &starter.wishes;
+            let Far { joined, open, rows } = self.how_far(wishes.granted.iter());
+            let others = wishes.others.iter();
+            let others =
+                others.map(|(channel, (answer, why))| json!({"channel": channel, "answer": answer, "why": why}));
+            let others: Vec<Value> = others.chain(rows).take(NAMED).collect();
             let units = self.units_that_serve(&starter);
             let is_ready = open == 0 && units.is_none();
             let told = json!({
                 "ready": is_ready,
-                "channels": starter.wants.len() + starter.others.len(),
+                "channels": wishes.granted.len() + wishes.others.len(),
                 "joined": joined,
-                "changed": starter.changed,
-                "others": rows,
+                "changed": wishes.changed,
+                "others": others,
                 "versions": versions(),
             });
             if is_ready {
@@ -265,14 +274,7 @@ impl Open {
     /// The list cannot be read.
     pub(super) async fn status(&self) -> Result<Value, String> {
         let all = self.list.with(|list| wanted(list)).await?;
-        let (mut joined, mut open) = (0, 0);
-        for channel in all.keys() {
-            match self.row_of(channel)["state"].as_str() {
-                Some("joined") => joined += 1,
-                Some("failed" | "waiting") => {}
-                Some(_) | None => open += 1,
-            }
-        }
+        let Far { joined, open, .. } = self.how_far(all.keys());
         let serve = match &self.ways {
             Ways::Irc(_) => true,
             Ways::Conduit(way) => way.all_are_there(),
