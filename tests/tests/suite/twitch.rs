@@ -1,5 +1,7 @@
 //! Fleets on the simulated Twitch.
 
+mod scaling;
+
 use std::{fs, time::Duration};
 
 use baton_tests::{
@@ -189,17 +191,23 @@ fn requests(fleet: &TwitchFleet, kind: &str) -> u64 {
     counters.requests.get(kind).copied().unwrap_or(0)
 }
 
-/// Two shards of a conduit, with the chat of the first channels of 20.
+/// Two shards of a conduit, with the chat of the first of its channels.
 async fn conduit_of_two(subscribed: u32) -> TwitchFleet {
+    conduit_with(2, subscribed, &[]).await
+}
+
+/// Two shards of a conduit, in a fleet that may have more units, with the chat of the first
+/// channels of 30.
+async fn conduit_with(units: u32, subscribed: u32, arguments: &[&str]) -> TwitchFleet {
     let options = TwitchOptions {
         twitch: Config {
-            channels: 20,
+            channels: 30,
             ..Config::default()
         },
-        units: 2,
+        units,
         standbys: 0,
         limits: "contact = \"300ms\"\nsoak = \"1s\"\ncanary_time = \"0s\"\n".to_owned(),
-        arguments: Vec::new(),
+        arguments: arguments.iter().map(|&text| text.to_owned()).collect(),
         keep: false,
     };
     TwitchFleet::start_in(options, |folder, twitch| {

@@ -17,7 +17,6 @@ use baton_twitch::{
     WorkConfig,
     helix::{Config, Helix},
     invite::Settings,
-    scale::Rules,
 };
 use clap::Parser;
 use tokio::{
@@ -157,16 +156,12 @@ fn work(api: &Api<'_>, office: &Office) -> Result<Option<ChannelWork>, Error> {
             helix: api.helix()?,
             conduit: wanted(options.conduit.as_ref(), "--conduit")?.clone(),
             reader: wanted(id.as_ref(), "--account-id, with --channels")?.clone(),
+            rules: options.rules()?,
         },
         Way::Irc => twitch::Way::Irc {
             account: account.clone(),
             cap: Some(options.channel_cap).filter(|cap| *cap > 0),
-            rules: Rules {
-                limit: options.channels_a_unit,
-                min: options.units_min,
-                max: options.units_max,
-                ..Rules::default()
-            },
+            rules: options.rules()?,
         },
     };
     let speaks = match (account, id, options.client_id.is_some()) {

@@ -22,6 +22,8 @@ use super::{
     irc::IrcWay,
     list::List,
     question::{Question, refused},
+    resizing::Resizing,
+    shards::Shards,
     speech::{Ids, Speech},
     state::State,
     tidings::Tidings,
@@ -60,7 +62,9 @@ pub(super) struct Open {
     cleans: Unix,
     /// The ids of channels, for what the bot says.
     ids: Ids,
-    tidings: Tidings,
+    pub(super) tidings: Tidings,
+    /// What waits for units that change.
+    pub(super) resizing: Resizing,
 }
 
 pub(super) enum Ways {
@@ -107,12 +111,15 @@ impl Desk {
                 helix,
                 conduit,
                 reader,
-            } => Ways::Conduit(Box::new(ConduitWay::new(
-                helix,
-                conduit,
-                reader,
-                office.clone(),
-            ))),
+                rules,
+            } => {
+                let path = State::path(&self.config.list);
+                let shards = Shards::open(rules, path).await?;
+                let office = office.clone();
+                Ways::Conduit(Box::new(ConduitWay::new(
+                    helix, conduit, reader, office, shards,
+                )))
+            }
         };
         let speech = match self.config.speaks.clone() {
             Some(speaks) => {
@@ -133,6 +140,7 @@ impl Desk {
             cleans: cleaning::next(now, chance()),
             ids: Ids::default(),
             tidings: Tidings::new(self.config.hook.clone()),
+            resizing: Resizing::default(),
         })
     }
 
@@ -150,6 +158,9 @@ impl Desk {
             .and_then(|page| open.page(page, &stop));
         let mut look = Instant::now();
         loop {
+            while let Some((from, body)) = open.resizing.next() {
+                self.letter(&mut open, from, &body).await;
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -185,7 +196,7 @@ impl Desk {
             Correspondent::Operator(_) => {
                 let answer = match Question::read(body) {
                     Ok((question, channels)) => open
-                        .answer(question, channels, &self.office)
+                        .answer(question, channels)
                         .await
                         .unwrap_or_else(refused),
                     Err(why) => refused(why),
@@ -260,7 +271,7 @@ impl Open {
                         self.ids.learn(&wanted.login, &id);
                     }
                 }
-                Ok(more)
+                Ok(self.resizes(self.goal.len()).await || more)
             }
         }
     }

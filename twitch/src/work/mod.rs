@@ -8,6 +8,8 @@
 //! irc        which unit has which channel, over IRC
 //! state      where channels are, for the next process that runs the work
 //! conduit    which channels the conduit has, over EventSub
+//! shards     how many shards it is to have
+//! resizing   and how it comes to have them
 //! speech     what the bot says, each message once
 //! door       the invite page
 //! tidings    notices by webhook
@@ -23,6 +25,8 @@ mod door;
 mod irc;
 mod list;
 mod question;
+mod resizing;
+mod shards;
 mod speech;
 mod state;
 mod tidings;
@@ -77,6 +81,8 @@ pub enum Way {
         conduit: String,
         /// As whom chat is read.
         reader: UserId,
+        /// When units come and go.
+        rules: Rules,
     },
     /// By connections of IRC.
     Irc {
