@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn units_are_a_number_that_holds_or_follow_the_channels() {
         let asked = |text: &str| {
-            let number = Some(text.parse().unwrap());
+            let number = Some(text.parse().expect("a number or auto"));
             Verb::Units { number }.question()
         };
         assert_eq!(asked("24"), json!({ "verb": "units", "units": 24 }));

@@ -3,7 +3,7 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
-use baton_slave::{Address, Error, SecretSource, SlaveConfig, parse_role};
+use baton_slave::{Address, Error, SecretSource, SlaveConfig, parse_memory, parse_role};
 use baton_twitch::{Accounts, Login, invite::Settings, scale::Rules};
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -164,6 +164,11 @@ pub(crate) struct Options {
     /// broker's own tools write
     #[arg(long, env = "BATON_SINK_CREDENTIALS", value_name = "FILE")]
     pub(crate) sink_credentials: Option<PathBuf>,
+    /// Memory that this process may have resident, 512M for example: above it for some time,
+    /// the master is asked for a successor, which takes the units over as in a deploy [default:
+    /// no limit]
+    #[arg(long, env = "BATON_MEMORY_LIMIT", value_name = "SIZE", value_parser = parse_memory)]
+    memory_limit: Option<u64>,
     /// What is logged, as in RUST_LOG
     #[arg(long, env = "BATON_LOG", value_name = "FILTER", default_value = "info")]
     pub(crate) log: String,
@@ -198,6 +203,7 @@ impl Options {
             .with_slot(&self.slot)
             .with_role(parse_role(&self.role).map_err(Error::Config)?)
             .with_build(&self.build)
+            .with_memory_limit(self.memory_limit.unwrap_or(0))
             .with_secret(SecretSource::from_env(runtime_dir)?);
         if let Some(dir) = &self.tls_dir {
             config = config.with_tls_dir(dir);
