@@ -4,6 +4,7 @@ mod choices;
 #[cfg(feature = "legacy")]
 mod legacy;
 mod master;
+mod memory;
 mod session;
 mod timings;
 mod token;
@@ -23,6 +24,7 @@ pub(crate) use self::session::{API_VERSION, is_gateway_url};
 pub use self::{
     choices::{OnDeadlyEvent, OnLostState, StateCompression},
     master::{SecretSource, parse_role},
+    memory::parse_memory,
     timings::Timings,
     token::Token,
 };
@@ -104,6 +106,10 @@ pub struct SlaveConfig {
     /// The folder of the store, for all fleets and slots of this user; `None`: the usual one,
     /// in `/dev/shm`. Of no use without a store.
     pub store: Option<PathBuf>,
+    /// Bytes of memory that this process may have resident; 0: as many as there are. If it has
+    /// more for some time, it asks its master for a successor, which takes its shards over as in
+    /// a deploy.
+    pub memory_limit: u64,
     /// Given: the master is the unchanged Go master, on a loopback address.
     #[cfg(feature = "legacy")]
     pub legacy: Option<Legacy>,
@@ -134,6 +140,7 @@ impl SlaveConfig {
             state_compression: StateCompression::BetweenHosts,
             snapshots: None,
             store: None,
+            memory_limit: 0,
             #[cfg(feature = "legacy")]
             legacy: None,
             timings: Timings::default(),
@@ -152,6 +159,7 @@ impl SlaveConfig {
         with_on_deadly_event on_deadly_event: OnDeadlyEvent,
         with_state_compression state_compression: StateCompression,
         with_timings timings: Timings,
+        with_memory_limit memory_limit: u64,
     }
 
     /// Sets [`masters`](Self::masters) to one.
@@ -221,7 +229,7 @@ impl SlaveConfig {
     /// Reads what a launching master and an operator set: `DISCORD_TOKEN`,
     /// `BATON_MASTER`, `BATON_SLOT`, `BATON_ROLE`, `BATON_BUILD`,
     /// `BATON_GATEWAY_URL`, `BATON_API_URL`, `BATON_SECRET`, `BATON_RUNTIME_DIR`, `BATON_TLS_DIR`,
-    /// `BATON_SNAPSHOTS`, `BATON_STORE`, `BATON_STATE_COMPRESSION`,
+    /// `BATON_SNAPSHOTS`, `BATON_STORE`, `BATON_MEMORY_LIMIT`, `BATON_STATE_COMPRESSION`,
     /// `BATON_ON_DEADLY_EVENT`; with the feature `legacy` also `BATON_LEGACY`, `BATON_SHARDS`, `BATON_MAX_CONCURRENCY`.
     ///
     /// # Errors
@@ -255,6 +263,10 @@ impl SlaveConfig {
         }
         config.snapshots = variable("BATON_SNAPSHOTS").map(Snapshots::new);
         config.store = variable("BATON_STORE").map(PathBuf::from);
+        if let Some(limit) = variable("BATON_MEMORY_LIMIT") {
+            let wrong = |why| Error::Config(format!("BATON_MEMORY_LIMIT: {why}"));
+            config.memory_limit = parse_memory(&limit).map_err(wrong)?;
+        }
         config.tls_dir = variable(TLS_DIR_VARIABLE).map(PathBuf::from);
         config.set_legacy(variable)?;
         config.secret = SecretSource::from_env(variable("BATON_RUNTIME_DIR").map(PathBuf::from))?;

@@ -49,7 +49,7 @@ pub use self::{
     },
     config::{
         Address, OnDeadlyEvent, OnLostState, SecretSource, SlaveConfig, StateCompression, Timings,
-        Token, parse_role,
+        Token, parse_memory, parse_role,
     },
     error::Error,
     slave::{Builder, Monitor, Slave},

@@ -133,8 +133,10 @@ impl Core {
         slave.backlog(id, &mut self.out);
         slave.clients_fare(id, pong.clients.take(), &mut self.out);
         slave.sink_fares(id, pong.sink.take().zip(reach), &mut self.out);
+        slave.memory = pong.memory;
         self.succession().heal(id, silent);
         self.succession().judge(id, pong.number);
+        self.succession().relieves(id);
     }
 
     /// A deadline came.

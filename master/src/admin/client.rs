@@ -63,6 +63,21 @@ impl Client {
         self.json(Method::GET, path, Value::Null).await
     }
 
+    /// What is answered as text.
+    ///
+    /// # Errors
+    /// No master is there, or it says why not.
+    pub async fn text(&self, path: &str) -> Result<String, Error> {
+        let asked = async {
+            let answer = self.send(Method::GET, path, Bytes::new()).await?;
+            let answer = answer.collect().await;
+            let answer = answer.map_err(|error| self.broken(&error))?.to_bytes();
+            Ok(String::from_utf8_lossy(&answer).into_owned())
+        };
+        let answered = timeout(self.deadline, asked).await;
+        answered.unwrap_or_else(|_| Err(self.silent()))
+    }
+
     /// POST of JSON, the answer as JSON.
     ///
     /// # Errors

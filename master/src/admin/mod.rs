@@ -27,7 +27,7 @@
 //! | `POST /v1/work` | asks the once-per-bot work: the body as it is; 200 with what it answers, or 409 `{"error": "..."}` |
 //! | `POST /v1/identify` | shards without a session try now, the reserve may be spent: 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/step-down` | `{"force": false}`: another master leads: 202 with its `standbys`, or 409 `{"error": "..."}` |
-//! | `GET /readyz` | 200 once the adopt grace is over, every shard gets its events, and the store answers; else 503 and why |
+//! | `GET /readyz` | 200 once the adopt grace is over, every shard gets its events, and the store answers; else 503 and why; of one host, or of any one slave: `?host=NAME`, `&at_least_one` |
 
 mod arranging;
 pub mod client;
@@ -37,6 +37,7 @@ mod metrics;
 mod orders;
 mod page;
 mod past;
+mod ready;
 mod status;
 
 pub use self::{
@@ -162,7 +163,7 @@ impl Admin {
             .route("/v1/work", post(orders::ask_work))
             .route("/v1/retry-late-seal", post(orders::retry_late_seal))
             .route("/v1/step-down", post(orders::step_down))
-            .route("/readyz", get(status::ready))
+            .route("/readyz", get(ready::ready))
             .merge(page::router())
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .with_state(Arc::new(self))

@@ -141,32 +141,3 @@ pub(super) async fn doctor(State(admin): State<Arc<Admin>>) -> Result<Response, 
 pub(super) async fn health(State(admin): State<Arc<Admin>>) -> Result<&'static str, Failure> {
     admin.view().await.map(|_| "ok\n")
 }
-
-pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Result<&'static str, Failure> {
-    let view = admin.view().await?;
-    if view.adopting {
-        return Err(Failure(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "reports are still collected after the start".to_owned(),
-        ));
-    }
-    if let Some(away) = admin.peers.post.as_ref().and_then(|post| post.away()) {
-        return Err(Failure(
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!(
-                "the store does not answer for {} s: nothing begins",
-                away.as_secs()
-            ),
-        ));
-    }
-    let mut dark = view.shards.iter().filter(|shard| !shard.gets_events());
-    let Some(first) = dark.next() else {
-        return Ok("ready\n");
-    };
-    let (count, of) = (dark.count() + 1, view.shards.len());
-    let (shard, state) = (first.shard, first.state);
-    Err(Failure(
-        StatusCode::SERVICE_UNAVAILABLE,
-        format!("{count} of {of} shards get no events; shard {shard}: {state}"),
-    ))
-}

@@ -3,7 +3,7 @@
 //! The once-per-bot work knows them, wherever it runs: the master hands the question on and
 //! prints what it answers.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, str::FromStr};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -40,14 +40,36 @@ enum Verb {
     Revoke(Names),
     /// Say that channels are alive: what nobody acknowledges for a week is left
     Acknowledge(Names),
-    /// Show the units, or give the conduit another number of shards
+    /// Show the units, or say how many shards the conduit is to have
     ///
-    /// With IRC their number follows the channels, and cannot be given.
+    /// A number holds until `auto` is said: then it follows the channels again. With IRC it
+    /// always does, and cannot be given.
     Units {
-        /// So many units serve; at most the master's shard_count
-        #[arg(value_name = "N")]
-        number: Option<u32>,
+        /// So many units serve, at most the master's shard_count; or auto
+        #[arg(value_name = "N|auto")]
+        number: Option<Number>,
     },
+}
+
+/// How many units there are to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Number {
+    /// As many as the channels need.
+    Auto,
+    /// So many, until somebody says otherwise.
+    Held(u32),
+}
+
+impl FromStr for Number {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(units) if units > 0 => Ok(Self::Held(units)),
+            _ if text == "auto" => Ok(Self::Auto),
+            Ok(_) | Err(_) => Err("give a number above 0, or auto".to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -77,7 +99,13 @@ impl Verb {
             Self::Authorise(joining) => of("authorise", joining.names, joining.account),
             Self::Revoke(names) => of("revoke", names, None),
             Self::Acknowledge(names) => of("acknowledge", names, None),
-            Self::Units { number } => json!({ "verb": "units", "units": number }),
+            Self::Units { number: None } => json!({ "verb": "units" }),
+            Self::Units {
+                number: Some(Number::Auto),
+            } => json!({ "verb": "units", "auto": true }),
+            Self::Units {
+                number: Some(Number::Held(units)),
+            } => json!({ "verb": "units", "units": units }),
         }
     }
 }
@@ -103,7 +131,7 @@ pub(super) async fn run(arguments: ChannelsArguments) -> Result<u8, Error> {
     if !answer["units"].is_null() {
         say(&match arguments.json {
             true => answer.to_string(),
-            false => units(&answer["units"]),
+            false => units(&answer),
         });
         return Ok(EXIT_DONE);
     }
@@ -119,14 +147,20 @@ pub(super) async fn run(arguments: ChannelsArguments) -> Result<u8, Error> {
     })
 }
 
-/// The units of IRC with their channels, or how many a conduit has.
-fn units(units: &Value) -> String {
+/// The units of IRC with their channels, or how many a conduit has, and who says so.
+fn units(answer: &Value) -> String {
+    let units = &answer["units"];
     match units.as_array() {
         Some(rows) if rows.is_empty() => "no units".to_owned(),
         Some(rows) => in_columns(rows, &["unit", "account", "channels"])
             .trim_end()
             .to_owned(),
-        None => format!("{units} units"),
+        None => match answer["held"].as_bool() {
+            Some(true) => format!("{units} units, as an operator said: until `units auto`"),
+            Some(false) => format!("{units} units: their number follows the channels"),
+            // Of an earlier build.
+            None => format!("{units} units"),
+        },
     }
 }
 
@@ -214,8 +248,26 @@ mod tests {
 
     #[test]
     fn units_are_a_number_or_rows() {
-        assert_eq!(units(&json!(24)), "24 units");
-        let rows = json!([{ "unit": 0, "account": "bot", "channels": 90 }]);
+        let of = |units: Value, held: Value| json!({ "units": units, "held": held });
+        assert_eq!(units(&of(json!(24), Value::Null)), "24 units");
+        let held = units(&of(json!(24), json!(true)));
+        assert_eq!(held, "24 units, as an operator said: until `units auto`");
+        let follows = units(&of(json!(2), json!(false)));
+        assert_eq!(follows, "2 units: their number follows the channels");
+        let rows = json!({ "units": [{ "unit": 0, "account": "bot", "channels": 90 }] });
         assert_eq!(units(&rows), "unit  account  channels\n0     bot      90");
+    }
+
+    #[test]
+    fn units_are_a_number_that_holds_or_follow_the_channels() {
+        let asked = |text: &str| {
+            let number = Some(text.parse().expect("a number or auto"));
+            Verb::Units { number }.question()
+        };
+        assert_eq!(asked("24"), json!({ "verb": "units", "units": 24 }));
+        assert_eq!(asked("auto"), json!({ "verb": "units", "auto": true }));
+        for wrong in ["0", "-1", "many"] {
+            assert!(wrong.parse::<Number>().is_err(), "{wrong}");
+        }
     }
 }

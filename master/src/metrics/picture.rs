@@ -312,6 +312,15 @@ impl Scrape<'_> {
             "1 while the slave is connected",
             each::gauges(slaves, |slave| Some(slave.connected.into())),
         );
+        ours.register_with_unit(
+            "slave_memory_limit",
+            "Memory that it may have: above it for some time, it is replaced",
+            Unit::Bytes,
+            each::gauges(slaves, |slave| {
+                let limit = slave.memory.map(|memory| memory.limit);
+                limit.filter(|limit| *limit > 0)
+            }),
+        );
         type Millis = fn(&SlaveView) -> Option<u64>;
         let times: [(&str, &str, Millis); 3] = [
             (
@@ -362,9 +371,10 @@ impl Scrape<'_> {
                 let seconds = checkpoint.elapsed().as_secs_f64();
                 age.get_or_create(&labels).set(seconds);
             }
-            if said.watched
-                && let Some(bytes) = process::memory(slave.pid)
-            {
+            // The kernel of this host knows it at this moment; of another host the slave says it.
+            let here = said.watched.then(|| process::memory(slave.pid)).flatten();
+            let of_slave = || slave.memory.map(|memory| memory.resident);
+            if let Some(bytes) = here.or_else(of_slave) {
                 let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
                 memory.get_or_create(&labels).set(bytes);
             }
@@ -393,7 +403,7 @@ impl Scrape<'_> {
         );
         ours.register_with_unit(
             "slave_resident_memory",
-            "Resident memory of its process, where it runs on this host",
+            "Resident memory of its process, as the kernel of this host or the slave says it",
             Unit::Bytes,
             memory,
         );

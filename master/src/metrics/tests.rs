@@ -11,7 +11,7 @@ use baton_core::{
     event::Evidence,
     view::{DeployView, ShardView, SlaveView, SlotView, View},
 };
-use baton_protocol::message::{Checkpoint, StoreRoom};
+use baton_protocol::message::{Checkpoint, MemoryUse, StoreRoom};
 
 use self::parsed::Parsed;
 use super::*;
@@ -44,6 +44,11 @@ fn view() -> View {
             connected: true,
             shards: 3,
             lag_ms: Some(120),
+            memory: Some(MemoryUse {
+                resident: 600 << 20,
+                limit: 512 << 20,
+                is_above: true,
+            }),
             store: Some(StoreRoom {
                 used: 5 << 30,
                 held_up: 2,
@@ -158,6 +163,7 @@ fn every_name_has_its_type() {
             "baton_slave_checkpoint_age_seconds",
             "baton_slave_connected",
             "baton_slave_handler_lag_seconds",
+            "baton_slave_memory_limit_bytes",
             "baton_slave_resident_memory_bytes",
             "baton_slave_shards",
             "baton_slaves",
@@ -234,6 +240,10 @@ fn the_fleet_is_shown_as_it_is() {
         (&format!("baton_slave_full_seconds_total{slave}"), 1.5),
         (&format!("baton_slave_shards{slave}"), 3.0),
         (&format!("baton_slave_handler_lag_seconds{slave}"), 0.12),
+        (
+            &format!("baton_slave_memory_limit_bytes{slave}"),
+            536_870_912.0,
+        ),
         (&format!("baton_store_used_bytes{slave}"), 5_368_709_120.0),
         (&format!("baton_store_held_up_shards{slave}"), 2.0),
         (&format!("baton_store_held_up_seconds{slave}"), 1.5),
@@ -243,6 +253,11 @@ fn the_fleet_is_shown_as_it_is() {
     }
     let memory = format!("baton_slave_resident_memory_bytes{slave}");
     assert!(parsed.value(&memory) > 0.0);
+    // Of a process on another host, it is what its slave says.
+    let elsewhere = Metrics::default();
+    elsewhere.said(SLAVE, &ToMaster::Pong(Pong::default()));
+    let of_slave = self::parsed(&elsewhere, &view());
+    assert_eq!(of_slave.value(&memory), 629_145_600.0);
     let age = format!("baton_slave_checkpoint_age_seconds{slave}");
     assert!((0.0..60.0).contains(&parsed.value(&age)));
     let of_stranger = format!("{stranger}");
@@ -261,6 +276,7 @@ fn what_is_not_known_is_not_shown() {
     view.identifies_reset_ms = None;
     view.identifies_reserve = None;
     view.deploy = None;
+    view.slaves[0].memory = None;
     let metrics = Metrics::default();
     metrics.watched(SLAVE);
     let gone = News::SlaveGone {
@@ -279,6 +295,7 @@ fn what_is_not_known_is_not_shown() {
         "baton_identifies_reset",
         "baton_identifies_reserve",
         "baton_slave_resident_memory_bytes{",
+        "baton_slave_memory_limit_bytes{",
     ] {
         let shown = parsed.values.keys().any(|series| series.starts_with(name));
         assert!(!shown, "{name}");

@@ -77,6 +77,9 @@ pub struct Pong {
     /// How its sink does; absent where it publishes to no broker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sink: Option<Box<SinkReport>>,
+    /// How much memory its process has; absent where the slave does not say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryUse>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -84,9 +87,29 @@ const fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 impl Pong {
     /// More shards are not named in one pong.
     pub const MAX_UNFINISHED: usize = 16;
+}
+
+/// The memory of a slave's process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemoryUse {
+    /// Bytes that are resident, as the kernel counts them.
+    pub resident: u64,
+    /// Bytes that may be; zero: no limit was set.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub limit: u64,
+    /// Whether it was above the limit for several looks in a row: the slave asks to be replaced.
+    /// A master that does not know this leaves it as it is.
+    #[serde(skip_serializing_if = "is_false")]
+    pub is_above: bool,
 }
 
 /// The store of a slave: the states that stay where they are, of all shards that it has

@@ -40,7 +40,7 @@ pub use self::{
         Accepted, Held, Hello, Holding, MAX_NAME, Proof, Refused, RefusedReason, Report, Role,
         Welcome,
     },
-    health::{Ping, Pong, StoreRoom, Unfinished},
+    health::{MemoryUse, Ping, Pong, StoreRoom, Unfinished},
     service::{Correspondent, MAX_PERMIT, PermitsLeased, PermitsWanted, Post},
     serving::{
         Checkpoint, CheckpointEntry, Failed, FullStart, IdentifyCause, IdentifyRequest, Progress,

@@ -124,6 +124,10 @@ struct Keys {
     #[arg(long, env = "BATON_STORE_LIMIT", value_name = "SIZE", value_parser = bytes)]
     #[serde(deserialize_with = "bytes_of_file")]
     store_limit: Option<u64>,
+    /// Memory that this process may have resident: above it for some time, the master is asked
+    /// for a successor, which takes the shards over as in a deploy [default: no limit]
+    #[arg(long, env = "BATON_MEMORY_LIMIT", value_name = "SIZE")]
+    memory_limit: Option<String>,
     /// How the cache is packed on its way to the next process: between-hosts (as zstd, where
     /// it crosses the network), none, or zstd [default: between-hosts]
     #[arg(long, env = "BATON_STATE_COMPRESSION", value_name = "HOW")]
@@ -381,6 +385,7 @@ impl Keys {
             state: self.state.or(file.state),
             store: self.store.or(file.store),
             store_limit: self.store_limit.or(file.store_limit),
+            memory_limit: self.memory_limit.or(file.memory_limit),
             state_compression: self.state_compression.or(file.state_compression),
             snapshots: self.snapshots.or(file.snapshots),
             snapshot_every: self.snapshot_every.or(file.snapshot_every),

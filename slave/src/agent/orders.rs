@@ -217,6 +217,7 @@ impl Agent {
                 store: store.map(Box::new),
                 clients: clients.map(|clients| Box::new(clients())),
                 sink: sink.map(|sink| Box::new(sink())),
+                memory: context.memory.tell(context.config.memory_limit),
             }));
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     error::Error,
     lease::Gate,
     state::{snapshot::Store, stays::Stays},
-    telemetry::{Checkpoints, Counters, Fullness, Hearing, Lag, Stores},
+    telemetry::{Checkpoints, Counters, Fullness, Hearing, Lag, Memory, Stores},
     unit::{Office, Service},
 };
 
@@ -57,6 +57,8 @@ pub(crate) struct Context {
     pub(crate) lag: Lag,
     pub(crate) hearing: Hearing,
     pub(crate) stores: Stores,
+    /// How much memory the process has.
+    pub(crate) memory: Memory,
     /// Whose fleet this process is in.
     fleet: Mutex<FleetId>,
     /// Shards of the whole bot.
@@ -115,6 +117,7 @@ impl Context {
             lag: Lag::default(),
             hearing: Hearing::default(),
             stores: Stores::default(),
+            memory: Memory::default(),
             checkpoints: Checkpoints::default(),
             lease: Gate::default(),
             imports: Imports::new(),

@@ -6,6 +6,7 @@ mod counters;
 mod fullness;
 mod hearing;
 mod lag;
+mod memory;
 mod stores;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub(crate) use self::{
     fullness::{Full, Fullness, Why},
     hearing::{Hearing, Listening},
     lag::{Lag, Samples},
+    memory::Memory,
     stores::{HeldUp, Stores},
 };
 

@@ -30,7 +30,7 @@ struct Arguments {
     /// Events a second on each shard
     #[arg(long, default_value_t = 20.0, allow_hyphen_values = true, value_parser = rate)]
     rate: f64,
-    /// Round-trip time to the simulated Discord, in milliseconds
+    /// Round-trip time to the simulated Discord or Twitch, in milliseconds
     #[arg(long, default_value_t = 0, value_name = "MS")]
     rtt: u64,
     /// How long a handler takes, in milliseconds
@@ -166,6 +166,7 @@ async fn main() -> ExitCode {
         let whole = twitch::Options::default();
         let options = twitch::Options {
             jitter: Duration::from_millis(arguments.jitter),
+            round_trip: options.rtt,
             keep: arguments.keep,
             channels: if arguments.quick {
                 1000

@@ -35,6 +35,13 @@ pub struct Config {
     pub client_id: String,
     /// The application's secret; `None` takes any that is not empty.
     pub client_secret: Option<String>,
+    /// Addresses that are registered for the application, to which browsers are sent back; empty:
+    /// any.
+    pub redirects: Vec<String>,
+    /// From a byte to the answer to it, of whoever comes by the network, but for the control port;
+    /// at most 10 s. A connection costs two more.
+    #[serde(with = "humantime_serde")]
+    pub round_trip: Duration,
     /// IRC.
     pub irc: Irc,
     /// EventSub.
@@ -230,6 +237,8 @@ impl Default for Config {
             open_accounts: true,
             client_id: "client".to_owned(),
             client_secret: None,
+            redirects: Vec::new(),
+            round_trip: Duration::ZERO,
             irc: Irc::default(),
             eventsub: EventSub::default(),
             helix: Helix::default(),
@@ -362,6 +371,9 @@ impl Config {
         }
         if self.connections == 0 || self.backlog == 0 {
             return Err(Error::invalid("connections and backlog: at least 1"));
+        }
+        if self.round_trip > Duration::from_secs(10) {
+            return Err(Error::invalid("round_trip: at most 10s"));
         }
         let code = self.unknown.old_shard_close;
         if code.is_some_and(|code| !(4000..=4007).contains(&code)) {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::Error,
     eventsub::{frames, route, session},
+    helix::tokens,
     state::{Shared, State},
     wire::{Handle, Order},
 };
@@ -50,7 +51,8 @@ pub enum FaultName {
     SessionSilence,
     /// Notifications take `duration_ms` longer from now on.
     SessionDelay,
-    /// The subscriptions to `channel` end with `authorization_revoked`.
+    /// The broadcaster of `channel` disconnects the application: its tokens end, and the
+    /// subscriptions with `authorization_revoked`.
     Revoke,
     /// The next `times` requests to Helix get the status `code`, 400 to 599.
     HelixStatus,
@@ -276,6 +278,7 @@ fn revoke(shared: &Shared, state: &mut State, fault: &Fault) -> Result<usize, Er
     let channel = state.known_channel(name)?;
     let id = state.channels[channel].id;
     state.channels[channel].grants_bot = false;
+    tokens::forget(state, name);
     let all = state.subscriptions.iter();
     let of: Vec<Arc<str>> = all
         .filter(|(_, one)| one.broadcaster() == id && one.is_enabled())

@@ -10,6 +10,7 @@ mod chat;
 pub mod clock;
 mod config;
 mod control;
+mod distance;
 mod error;
 mod eventsub;
 mod faults;

@@ -31,6 +31,9 @@ struct Args {
     /// How long an event takes to a connection, for IRC and EventSub
     #[arg(long, value_parser = humantime::parse_duration)]
     delay: Option<std::time::Duration>,
+    /// From a byte to the answer to it, on every connection but those to the control port
+    #[arg(long, value_parser = humantime::parse_duration)]
+    round_trip: Option<std::time::Duration>,
     /// Up to how much longer it takes
     #[arg(long, value_parser = humantime::parse_duration)]
     jitter: Option<std::time::Duration>,
@@ -49,6 +52,7 @@ impl Args {
         };
         config.channels = self.channels.unwrap_or(config.channels);
         config.seed = self.seed.unwrap_or(config.seed);
+        config.round_trip = self.round_trip.unwrap_or(config.round_trip);
         if let Some(rate) = self.rate {
             config.traffic = Traffic {
                 rate,

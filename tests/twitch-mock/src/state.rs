@@ -25,7 +25,7 @@ use crate::{
         subscription::Subscriptions,
     },
     faults::Armed,
-    helix::tokens::Token,
+    helix::{authorize::Granted, tokens::Token},
     irc::Client,
     ledger::Ledger,
     limits::{Bucket, Window},
@@ -71,6 +71,10 @@ pub(crate) struct State {
     pub(crate) subscriptions: Subscriptions,
     pub(crate) notifications: u64,
     pub(crate) tokens: BTreeMap<String, Token>,
+    /// Refresh tokens that were given out: whose each is, and what its tokens may do.
+    pub(crate) refreshes: BTreeMap<String, (String, Vec<String>)>,
+    /// Codes that nobody has fetched a token for.
+    pub(crate) codes: BTreeMap<String, Granted>,
     pub(crate) points: BTreeMap<String, Bucket>,
     pub(crate) faults: Vec<Armed>,
     pub(crate) counters: Counters,
@@ -201,6 +205,8 @@ impl State {
             subscriptions: Subscriptions::default(),
             notifications: 0,
             tokens: BTreeMap::new(),
+            refreshes: BTreeMap::new(),
+            codes: BTreeMap::new(),
             points: BTreeMap::new(),
             faults: Vec::new(),
             counters: Counters::default(),

@@ -1,6 +1,6 @@
 //! A running simulated Twitch.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use crate::{
     chat,
     config::Config,
     control,
+    distance::{Door, Line},
     error::Error,
     eventsub,
     faults::{self, Fault},
@@ -116,8 +117,11 @@ impl Twitch {
         twitch.accept(eventsub.0, |shared, stream, peer| {
             eventsub::serve(shared, stream, Some(peer.ip()))
         });
-        twitch.serve_http(helix.0, helix::router(Arc::clone(shared)));
-        twitch.serve_http(control.0, control::router(Arc::clone(shared)));
+        let round_trip = shared.config.round_trip;
+        twitch.serve_http(helix.0, round_trip, helix::router(Arc::clone(shared)));
+        // Whoever runs the simulation is near.
+        let near = Duration::ZERO;
+        twitch.serve_http(control.0, near, control::router(Arc::clone(shared)));
         Ok(twitch)
     }
 
@@ -136,7 +140,7 @@ impl Twitch {
     fn accept<F>(
         &self,
         listener: TcpListener,
-        serve: impl Fn(Arc<Shared>, TcpStream, SocketAddr) -> F + Send + Sync + 'static,
+        serve: impl Fn(Arc<Shared>, Line<TcpStream>, SocketAddr) -> F + Send + Sync + 'static,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -150,11 +154,12 @@ impl Twitch {
                     };
                     let Ok((stream, peer)) = listener.accept().await else {
                         // Mostly no file descriptor is free: somebody has to end first.
-                        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                        tokio::time::sleep(Duration::from_millis(50)).await;
                         continue;
                     };
                     // Segments are what was written: the tests count on it.
                     let _ = stream.set_nodelay(true);
+                    let stream = far(&shared, stream);
                     let serving = serve(Arc::clone(&shared), stream, peer);
                     shared.tasks.spawn(async move {
                         serving.await;
@@ -169,10 +174,16 @@ impl Twitch {
         });
     }
 
-    fn serve_http(&self, listener: TcpListener, router: axum::Router) {
+    fn serve_http(&self, listener: TcpListener, round_trip: Duration, router: axum::Router) {
+        let tasks = self.shared.tasks.clone();
+        let door = Door {
+            listener,
+            round_trip,
+            tasks,
+        };
         let stop = self.shared.stop.clone();
         self.shared.tasks.spawn(async move {
-            let serving = axum::serve(listener, router);
+            let serving = axum::serve(door, router);
             // Whoever keeps a connection open does not keep the server.
             tokio::select! {
                 served = serving => if let Err(error) = served {
@@ -192,6 +203,7 @@ impl Twitch {
     pub fn irc(&self) -> DuplexStream {
         let (client, server) = tokio::io::duplex(DUPLEX);
         let split = self.shared.config.irc.split;
+        let server = far(&self.shared, server);
         let serving = irc::serve(Arc::clone(&self.shared), Tcp::new(server, split));
         self.shared.tasks.spawn(serving);
         client
@@ -201,6 +213,7 @@ impl Twitch {
     /// first.
     pub fn irc_ws(&self) -> DuplexStream {
         let (client, server) = tokio::io::duplex(DUPLEX);
+        let server = far(&self.shared, server);
         let serving = serve_irc_ws(Arc::clone(&self.shared), server);
         self.shared.tasks.spawn(serving);
         client
@@ -210,6 +223,7 @@ impl Twitch {
     /// first.
     pub fn eventsub(&self) -> DuplexStream {
         let (client, server) = tokio::io::duplex(DUPLEX);
+        let server = far(&self.shared, server);
         let serving = eventsub::serve(Arc::clone(&self.shared), server, None);
         self.shared.tasks.spawn(serving);
         client
@@ -300,6 +314,11 @@ impl Twitch {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
     }
+}
+
+/// The end of a connection whose other end is as far away as is configured.
+fn far<S: irc::pipe::Stream + 'static>(shared: &Shared, stream: S) -> Line<S> {
+    Line::new(stream, shared.config.round_trip, &shared.tasks)
 }
 
 async fn serve_irc_ws<S: irc::pipe::Stream>(shared: Arc<Shared>, stream: S) {

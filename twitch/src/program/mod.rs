@@ -17,7 +17,6 @@ use baton_twitch::{
     UserId, WorkConfig,
     helix::{Config, Helix},
     invite::Settings,
-    scale::Rules,
 };
 use clap::Parser;
 use tokio::{
@@ -168,16 +167,12 @@ fn work(
             helix: api.helix()?,
             conduit: wanted(options.conduit.as_ref(), "--conduit")?.clone(),
             reader: wanted(id.as_ref(), "--account-id, with --channels")?.clone(),
+            rules: options.rules()?,
         },
         Way::Irc => twitch::Way::Irc {
             account: account.clone(),
             cap: Some(options.channel_cap).filter(|cap| *cap > 0),
-            rules: Rules {
-                limit: options.channels_a_unit,
-                min: options.units_min,
-                max: options.units_max,
-                ..Rules::default()
-            },
+            rules: options.rules()?,
         },
     };
     let speaks = match (account, id, options.client_id.is_some()) {

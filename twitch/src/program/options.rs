@@ -3,8 +3,8 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
-use baton_slave::{Address, Error, SecretSource, SlaveConfig, parse_role};
-use baton_twitch::{Accounts, Login, invite::Settings};
+use baton_slave::{Address, Error, SecretSource, SlaveConfig, parse_memory, parse_role};
+use baton_twitch::{Accounts, Login, invite::Settings, scale::Rules};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::output::Sink;
@@ -81,15 +81,20 @@ pub(crate) struct Options {
         default_value_t = 0
     )]
     pub(crate) channel_cap: usize,
-    /// Channels of one unit, with irc; 1 to 100
-    #[arg(long, env = "BATON_TWITCH_CHANNELS_A_UNIT", value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub(crate) channels_a_unit: u32,
-    /// With irc: never fewer units than this
-    #[arg(long, env = "BATON_TWITCH_UNITS_MIN", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) units_min: u32,
-    /// With irc: never more units than this, and never more than the master's shard_count
-    #[arg(long, env = "BATON_TWITCH_UNITS_MAX", value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) units_max: u32,
+    /// Channels of one unit that is full, at most 100 with irc [default: 90 with irc, 500 with
+    /// a conduit]
+    #[arg(long, env = "BATON_TWITCH_CHANNELS_A_UNIT", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    channels_a_unit: Option<u32>,
+    /// Never fewer units than this by themselves [default: 1 with irc, 2 with a conduit]
+    #[arg(long, env = "BATON_TWITCH_UNITS_MIN", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    units_min: Option<u32>,
+    /// Never more units than this by themselves, and never more than the master's shard_count
+    /// [default: 100 with irc, shard_count with a conduit]
+    #[arg(long, env = "BATON_TWITCH_UNITS_MAX", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    units_max: Option<u32>,
+    /// How long the number of units stays after it changed
+    #[arg(long, env = "BATON_TWITCH_UNITS_PAUSE", value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    units_pause: Duration,
     /// With irc: how long two connections may be apart before a unit that moves is cut over
     #[arg(long, env = "BATON_TWITCH_SETTLE", value_name = "TIME", default_value = "4s", value_parser = humantime::parse_duration)]
     pub(crate) settle: Duration,
@@ -159,6 +164,11 @@ pub(crate) struct Options {
     /// broker's own tools write
     #[arg(long, env = "BATON_SINK_CREDENTIALS", value_name = "FILE")]
     pub(crate) sink_credentials: Option<PathBuf>,
+    /// Memory that this process may have resident, 512M for example: above it for some time,
+    /// the master is asked for a successor, which takes the units over as in a deploy [default:
+    /// no limit]
+    #[arg(long, env = "BATON_MEMORY_LIMIT", value_name = "SIZE", value_parser = parse_memory)]
+    memory_limit: Option<u64>,
     /// What is logged, as in RUST_LOG
     #[arg(long, env = "BATON_LOG", value_name = "FILTER", default_value = "info")]
     pub(crate) log: String,
@@ -193,11 +203,45 @@ impl Options {
             .with_slot(&self.slot)
             .with_role(parse_role(&self.role).map_err(Error::Config)?)
             .with_build(&self.build)
+            .with_memory_limit(self.memory_limit.unwrap_or(0))
             .with_secret(SecretSource::from_env(runtime_dir)?);
         if let Some(dir) = &self.tls_dir {
             config = config.with_tls_dir(dir);
         }
         Ok(config)
+    }
+
+    /// When units come and go.
+    ///
+    /// A shard has 500 channels by default: 20 shards then have the 10,000 that an application
+    /// may read where nobody has let it in, and that fleet was measured. A conduit keeps two: a
+    /// message for a shard without a session is tried on one other.
+    pub(crate) fn rules(&self) -> Result<Rules, Error> {
+        let (limit, min, max) = match self.transport {
+            Way::Irc => (90, 1, 100),
+            Way::Conduit => (500, 2, u32::MAX),
+        };
+        let rules = Rules {
+            limit: self.channels_a_unit.unwrap_or(limit),
+            min: self.units_min.unwrap_or(min),
+            max: self.units_max.unwrap_or(max),
+            cooldown: self.units_pause,
+            ..Rules::default()
+        };
+        if self.transport == Way::Irc && rules.limit > 100 {
+            return Err(Error::Config(format!(
+                "channels_a_unit: {}: a connection of irc has at most 100",
+                rules.limit
+            )));
+        }
+        if let (Some(min), Some(max)) = (self.units_min, self.units_max)
+            && min > max
+        {
+            return Err(Error::Config(format!(
+                "units_min: {min} is more than units_max, which is {max}"
+            )));
+        }
+        Ok(rules)
     }
 
     /// The application's secret.

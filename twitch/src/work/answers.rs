@@ -1,38 +1,27 @@
 //! What operators ask, and what they are answered.
 
-use std::{collections::BTreeMap, ops::Range, time::Duration};
+use std::time::Duration;
 
-use baton_protocol::message::Correspondent;
-use baton_slave::unit::Office;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout_at};
 
 use super::{
     desk::{Open, Ways, unix},
-    question::{Answer, Question, Verb, refused, row, rows},
+    question::{Answer, Question, Verb, row, rows},
 };
 use crate::{
     channels::{Change, Grant, Reconnect, Want, Wanted},
     name::Login,
     outbox::{Message, Put},
-    unit::FromUnit,
 };
 
 /// Rows of one answer.
 const A_PAGE: usize = 1000;
-
-/// A conduit is given so many shards at once, at most.
-const AT_ONCE: u32 = 10;
-
-/// New units have so long to open their sessions; an operator waits for longer.
-const SESSIONS: Duration = Duration::from_secs(6);
 
 impl Open {
     pub(super) async fn answer(
         &mut self,
         question: Question,
         channels: Vec<Login>,
-        office: &Office,
     ) -> Result<Value, String> {
         match question.verb {
             Verb::List => self.lists(question.after).await,
@@ -45,7 +34,7 @@ impl Open {
             Verb::Revoke => self.revokes(channels).await,
             Verb::Acknowledge => self.acknowledges(channels).await,
             Verb::Say => self.says(question, &channels).await,
-            Verb::Units => self.units(question.units, office).await,
+            Verb::Units => self.units(question.units, question.auto).await,
         }
     }
 
@@ -258,7 +247,7 @@ impl Open {
     }
 
     /// Shows the units, or has the conduit have another number of them.
-    async fn units(&mut self, number: Option<u32>, office: &Office) -> Result<Value, String> {
+    async fn units(&mut self, number: Option<u32>, auto: bool) -> Result<Value, String> {
         match (&mut self.ways, number) {
             (Ways::Irc(way), None) => {
                 let units = way.units().into_iter().map(|(unit, account, channels)| {
@@ -269,71 +258,17 @@ impl Open {
             (Ways::Irc(_), Some(_)) => {
                 Err("over IRC the number of units follows the channels".to_owned())
             }
-            (Ways::Conduit(way), None) => Ok(json!({ "units": way.shards().await? })),
             (Ways::Conduit(_), Some(number)) => {
-                self.resize(number, office).await?;
-                Ok(json!({ "units": number }))
+                self.holds(number).await?;
+                Ok(json!({ "units": number, "held": true }))
             }
-        }
-    }
-
-    /// Gives the conduit another number of shards, some at a time: each session waits for its
-    /// shard for a few seconds only.
-    async fn resize(&mut self, number: u32, office: &Office) -> Result<(), String> {
-        let most = office.units();
-        if number == 0 || number > most {
-            return Err(format!("a conduit of this bot has 1 to {most} units"));
-        }
-        loop {
-            let before = match &mut self.ways {
-                Ways::Conduit(way) => way.shards().await?,
-                Ways::Irc(_) => return Ok(()),
-            };
-            let next = number.min(before.saturating_add(AT_ONCE));
-            let sessions = self.sessions(before.min(next)..next, office).await?;
-            if let Ways::Conduit(way) = &mut self.ways {
-                way.resize(next, &sessions).await?;
-            }
-            if next == number {
-                return Ok(());
-            }
-        }
-    }
-
-    /// The sessions of these units, which come: each is open before the conduit is larger, so
-    /// no message goes to a shard that nobody serves.
-    async fn sessions(
-        &mut self,
-        come: Range<u32>,
-        office: &Office,
-    ) -> Result<BTreeMap<u32, String>, String> {
-        if let Ways::Conduit(way) = &self.ways {
-            way.announces(come.clone());
-        }
-        let until = Instant::now() + SESSIONS;
-        let mut sessions = BTreeMap::new();
-        while sessions.len() < come.len() {
-            let Ok((from, body)) = timeout_at(until, office.letter()).await else {
-                let (open, all) = (sessions.len(), come.len());
-                return Err(format!(
-                    "{open} of {all} new units opened a session: the conduit is left as it is"
-                ));
-            };
-            match from {
-                Correspondent::Unit(unit) => match serde_json::from_slice(&body) {
-                    Ok(FromUnit::Session(id)) if come.contains(&unit.get()) => {
-                        sessions.insert(unit.get(), id);
-                    }
-                    _ => self.hears(unit.get(), &body).await,
-                },
-                Correspondent::Operator(_) => {
-                    let busy = refused("the units are being changed: ask again");
-                    office.write(from, busy.to_string().into());
+            (Ways::Conduit(way), None) => {
+                if auto {
+                    way.follow(unix()).await?;
                 }
-                Correspondent::Work => {}
+                Ok(json!({ "units": way.shards().await?, "held": way.is_held() }))
             }
         }
-        Ok(sessions)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use baton_slave::unit::Office;
 use tokio::time::Instant;
 
-use super::{irc::words, list::List, write_to};
+use super::{irc::words, list::List, shards::Shards, write_to};
 use crate::{
     channels::{Reconciler, Unix, Wanted, Why},
     helix::{Condition, Error, Helix, PERMIT},
@@ -44,10 +44,18 @@ pub(super) struct ConduitWay {
     there: BTreeMap<u32, bool>,
     /// When they were last asked.
     asked: Option<Instant>,
+    /// How many there are to be.
+    count: Shards,
 }
 
 impl ConduitWay {
-    pub(super) fn new(helix: Helix, conduit: String, reader: UserId, office: Office) -> Self {
+    pub(super) fn new(
+        helix: Helix,
+        conduit: String,
+        reader: UserId,
+        office: Office,
+        count: Shards,
+    ) -> Self {
         Self {
             helix,
             conduit,
@@ -59,6 +67,7 @@ impl ConduitWay {
             shards: None,
             there: BTreeMap::new(),
             asked: None,
+            count,
         }
     }
 
@@ -304,6 +313,40 @@ impl ConduitWay {
         let own = own.ok_or_else(|| format!("Twitch knows no conduit {}", self.conduit))?;
         self.shards = Some(own.shard_count);
         Ok(own.shard_count)
+    }
+
+    /// How many shards the conduit has, and how many it is to have for so many channels.
+    ///
+    /// # Errors
+    /// Twitch cannot be asked, or the disk does not take a new number.
+    pub(super) async fn wanted(&mut self, channels: u64, now: Unix) -> Result<(u32, u32), String> {
+        let (has, most) = (self.shards().await?, self.office.units());
+        Ok((has, self.count.wanted(channels, has, most, now).await?))
+    }
+
+    /// An operator's number holds.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) async fn hold(&mut self, units: u32, now: Unix) -> Result<(), String> {
+        self.count.hold(units, now).await
+    }
+
+    /// The number follows the channels again.
+    ///
+    /// # Errors
+    /// Twitch cannot be asked, or the disk's.
+    pub(super) async fn follow(&mut self, now: Unix) -> Result<(), String> {
+        let has = self.shards().await?;
+        self.count.follow(has, now).await
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.count.is_held()
+    }
+
+    pub(super) const fn office(&self) -> &Office {
+        &self.office
     }
 
     /// Gives the conduit another number of shards. New ones come one by one, each with its

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    desk::{Desk, Open},
+    desk::Open,
     question::{Question, refused},
     starting::Want,
 };
@@ -150,20 +150,20 @@ fn read(body: &[u8]) -> Result<Said, String> {
     Ok(Said::Control(control))
 }
 
-impl Desk {
+impl Open {
     /// A consumer asks something.
-    pub(super) async fn asked(&self, open: &mut Open, queue: WorkQueue, asked: Asked) {
+    pub(super) async fn asked(&mut self, queue: WorkQueue, asked: Asked) {
         if queue == WorkQueue::Say {
-            return open.is_to_say(asked).await;
+            return self.is_to_say(asked).await;
         }
         match read(&asked.body) {
-            Ok(Said::Control(Control::Start { want, .. })) => open.starts(want, asked).await,
-            Ok(Said::Control(Control::Status)) => match open.status().await {
+            Ok(Said::Control(Control::Start { want, .. })) => self.starts(want, asked).await,
+            Ok(Said::Control(Control::Status)) => match self.status().await {
                 Ok(status) => asked.answer(status),
                 Err(why) => asked.refuse(json!({}), why),
             },
             Ok(Said::Question(question, channels)) => {
-                let answer = open.answer(question, channels, self.office()).await;
+                let answer = self.answer(question, channels).await;
                 match answer {
                     Ok(answer) => asked.answer(answer),
                     Err(why) => asked.refuse(refused(&why), why),

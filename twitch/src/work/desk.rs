@@ -23,7 +23,9 @@ use super::{
     irc::IrcWay,
     list::List,
     question::{Question, refused},
+    resizing::Resizing,
     saying::Saying,
+    shards::Shards,
     speech::{Ids, Speech},
     starting::Starter,
     state::State,
@@ -70,7 +72,9 @@ pub(super) struct Open {
     cleans: Unix,
     /// The ids of channels, for what the bot says.
     ids: Ids,
-    tidings: Tidings,
+    pub(super) tidings: Tidings,
+    /// What waits for units that change.
+    pub(super) resizing: Resizing,
 }
 
 pub(super) enum Ways {
@@ -117,12 +121,15 @@ impl Desk {
                 helix,
                 conduit,
                 reader,
-            } => Ways::Conduit(Box::new(ConduitWay::new(
-                helix,
-                conduit,
-                reader,
-                office.clone(),
-            ))),
+                rules,
+            } => {
+                let path = State::path(&self.config.list);
+                let shards = Shards::open(rules, path).await?;
+                let office = office.clone();
+                Ways::Conduit(Box::new(ConduitWay::new(
+                    helix, conduit, reader, office, shards,
+                )))
+            }
         };
         let speech = match self.config.speaks.clone() {
             Some(speaks) => {
@@ -145,6 +152,7 @@ impl Desk {
             cleans: cleaning::next(now, chance()),
             ids: Ids::default(),
             tidings: Tidings::new(self.config.hook.clone()),
+            resizing: Resizing::default(),
         })
     }
 
@@ -164,6 +172,9 @@ impl Desk {
         let mut look = Instant::now();
         let mut welcome = Instant::now();
         loop {
+            while let Some((from, body)) = open.resizing.next() {
+                self.letter(&mut open, from, &body).await;
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -172,7 +183,7 @@ impl Desk {
                     look = Instant::now();
                 }
                 (queue, asked) = ears.next() => {
-                    self.asked(&mut open, queue, asked).await;
+                    open.asked(queue, asked).await;
                     look = Instant::now();
                 }
                 () = sleep_until(welcome), if !open.starters.is_empty() => {
@@ -207,16 +218,12 @@ impl Desk {
         ears.leave().await;
     }
 
-    pub(super) const fn office(&self) -> &Office {
-        &self.office
-    }
-
     async fn letter(&self, open: &mut Open, from: Correspondent, body: &Bytes) {
         match from {
             Correspondent::Operator(_) => {
                 let answer = match Question::read(body) {
                     Ok((question, channels)) => open
-                        .answer(question, channels, &self.office)
+                        .answer(question, channels)
                         .await
                         .unwrap_or_else(refused),
                     Err(why) => refused(why),
@@ -291,7 +298,7 @@ impl Open {
                         self.ids.learn(&wanted.login, &id);
                     }
                 }
-                Ok(more)
+                Ok(self.resizes(self.goal.len()).await || more)
             }
         }
     }

@@ -8,6 +8,8 @@
 //! irc        which unit has which channel, over IRC
 //! state      where channels are, for the next process that runs the work
 //! conduit    which channels the conduit has, over EventSub
+//! shards     how many shards it is to have
+//! resizing   and how it comes to have them
 //! speech     what the bot says, each message once
 //! consumers  what consumers ask by the queues of a broker
 //! starting   consumers that begin, and wait for what they want
@@ -27,7 +29,9 @@ mod door;
 mod irc;
 mod list;
 mod question;
+mod resizing;
 mod saying;
+mod shards;
 mod speech;
 mod starting;
 mod state;
@@ -85,6 +89,8 @@ pub enum Way {
         conduit: String,
         /// As whom chat is read.
         reader: UserId,
+        /// When units come and go.
+        rules: Rules,
     },
     /// By connections of IRC.
     Irc {

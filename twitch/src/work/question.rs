@@ -33,6 +33,9 @@ pub(crate) struct Question {
     /// How many units there are to be, with `units`.
     #[serde(default)]
     pub(crate) units: Option<u32>,
+    /// Whether their number follows the channels from now on, with `units`.
+    #[serde(default)]
+    pub(crate) auto: bool,
     /// The last channel of the page before, with `list`.
     #[serde(default)]
     pub(crate) after: Option<Login>,

@@ -13,6 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::shards::Count;
 use crate::{name::Login, scale::Scale, unit::Channels};
 
 /// See the module.
@@ -23,6 +24,9 @@ pub(super) struct State {
     pub(super) scales: BTreeMap<Login, Scale>,
     /// What each unit was told last.
     pub(super) told: BTreeMap<u32, Channels>,
+    /// How many shards the conduit is to have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) conduit: Option<Count>,
 }
 
 impl State {
@@ -81,6 +85,7 @@ mod tests {
         let state = State {
             scales: BTreeMap::from([("bot".parse().unwrap(), Scale::new(3))]),
             told: BTreeMap::from([(2, told)]),
+            conduit: None,
         };
         state.write(&path).unwrap();
         assert_eq!(State::read(&path).unwrap(), state);

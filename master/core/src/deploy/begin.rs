@@ -85,12 +85,23 @@ impl Succession<'_> {
                 return false;
             }
         };
+        self.launches(Some(request), slot, order);
+        true
+    }
+
+    /// The owner of a slot is to have a successor, and nobody asked for it.
+    pub(crate) fn deploy_launched(&mut self, slot: SlotId, order: DeployOrder) {
+        self.launches(None, slot, order);
+    }
+
+    /// A process is launched, and is the candidate of a deploy.
+    fn launches(&mut self, request: Option<RequestId>, slot: SlotId, order: DeployOrder) {
         let from = self.fleet.slots[slot].owner;
         let command = order.command.clone();
         let name = order.slot.clone();
         let launch = self.fleet.next_launch();
         let stage = Stage::Starting { launch, pid: None };
-        self.begin_deploy(Some(request), slot, order, from, stage);
+        self.begin_deploy(request, slot, order, from, stage);
         self.tell_step(slot);
         self.fleet.standby_gives_way(slot, self.out);
         self.out.order(Action::Launch {
@@ -102,7 +113,6 @@ impl Succession<'_> {
         });
         self.out.start(Timer::Deploy(slot), self.settings.ready);
         self.out.touch(slot);
-        true
     }
 
     pub(crate) fn deploy_slot(&self, order: &DeployOrder) -> Result<SlotId, String> {
@@ -184,7 +194,7 @@ impl Succession<'_> {
         self.tell_step(slot);
     }
 
-    fn usual_order(&self, slot: SlotId) -> DeployOrder {
+    pub(crate) fn usual_order(&self, slot: SlotId) -> DeployOrder {
         DeployOrder {
             slot: self.fleet.slots[slot].name.clone(),
             command: None,

@@ -68,7 +68,7 @@ impl Succession<'_> {
     }
 
     /// A standby that can take over now.
-    fn standby_for(&self, slot: SlotId, id: SlaveId) -> Option<SlaveId> {
+    pub(super) fn standby_for(&self, slot: SlotId, id: SlaveId) -> Option<SlaveId> {
         let owns = self.fleet.slots[slot].owner == Some(id);
         if !owns || self.deploy_possible(slot, id, Beside::Nothing).is_err() {
             return None;

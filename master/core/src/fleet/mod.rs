@@ -20,6 +20,7 @@ mod lies;
 mod placement;
 mod reach;
 mod recut;
+mod relief;
 mod report;
 mod shards;
 mod sink;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use baton_protocol::{
     LaunchId, ShardId, Version,
-    message::{Clients, Hello, Role, StoreRoom},
+    message::{Clients, Hello, MemoryUse, Role, StoreRoom},
     state::MAX_UNACKNOWLEDGED,
 };
 
@@ -62,6 +62,8 @@ pub(crate) struct Slave {
     /// How much room its states that stay where they are have, as it said last; `None`: it
     /// has none, or does not say so.
     pub(crate) store: Option<Box<StoreRoom>>,
+    /// How much memory its process has, as it said last; `None`: it does not say so.
+    pub(crate) memory: Option<MemoryUse>,
     /// Whether it is asked to end, and waits until its shards have moved.
     pub(crate) asks_to_leave: bool,
     /// Since when its shards take nothing for most of their time, and whether an operator
@@ -225,6 +227,7 @@ impl Slave {
             store: None,
             clients: None,
             sink: None,
+            memory: None,
             asks_to_leave: false,
             backpressure: Backpressure {
                 at: Time(Duration::ZERO),

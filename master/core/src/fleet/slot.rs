@@ -51,6 +51,8 @@ pub(crate) struct Slot {
     pub(crate) reserve: Reserve,
     /// What it lost since its last deploy began.
     pub(crate) losses: Losses,
+    /// When a slave with too much memory was replaced last, or an operator heard why it is not.
+    pub(crate) relieved: Option<Time>,
     /// Processes that came too late for their deploy, and do not say of which launch they
     /// are: refused when they join.
     pub(crate) unwanted: BTreeSet<u32>,
@@ -101,6 +103,7 @@ impl Slot {
                 sessions: 0,
                 events: 0,
             },
+            relieved: None,
             unwanted: BTreeSet::new(),
         }
     }

@@ -41,6 +41,7 @@ mod post;
 mod reach;
 mod reasons;
 mod recut;
+mod relief;
 mod restart;
 mod resync;
 mod rows;
@@ -63,8 +64,8 @@ use baton_protocol::{
     SlaveId, Ticket, ToMaster, ToSlave, Version, discord,
     message::{
         Checkpoint, CheckpointEntry, Clients, Failed, Held, Hello, Holding, IdentifyCause,
-        IdentifyRequest, Pong, Progress, Refused, Report, Resume, ResumeAfter, Role, Sealed,
-        Settled, ShardMigrationStart, SinkReport, StateReady, Step, StoreRoom, Unit, Work,
+        IdentifyRequest, MemoryUse, Pong, Progress, Refused, Report, Resume, ResumeAfter, Role,
+        Sealed, Settled, ShardMigrationStart, SinkReport, StateReady, Step, StoreRoom, Unit, Work,
     },
 };
 

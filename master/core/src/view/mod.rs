@@ -3,7 +3,7 @@
 mod picture;
 mod why;
 
-use baton_protocol::message::{Clients, SinkReport, StoreRoom};
+use baton_protocol::message::{Clients, MemoryUse, SinkReport, StoreRoom};
 use serde::Serialize;
 
 pub(crate) use self::picture::Picture;
@@ -240,6 +240,8 @@ pub struct SlaveView {
     pub clients: Option<Box<Clients>>,
     /// How its sink does, as it said last; absent: it publishes to no broker.
     pub sink: Option<Box<SinkView>>,
+    /// How much memory its process has, as it said last; absent: it does not say so.
+    pub memory: Option<MemoryUse>,
 }
 
 /// The sink of a slave.

@@ -243,6 +243,7 @@ impl Picture<'_> {
                     covered_ms: sink.covered(now).map(millis),
                 })
             }),
+            memory: slave.memory,
         }
     }
 

@@ -47,10 +47,46 @@ impl Level {
     }
 }
 
+/// What is to be well.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// The slaves on this host; `None`: the fleet.
+    pub(super) host: Option<String>,
+    /// Whether one slave is enough.
+    pub(super) at_least_one: bool,
+}
+
+impl Asked {
+    /// Where the master answers that; `None`: the whole fleet is asked for.
+    ///
+    /// # Errors
+    /// No host has such a name.
+    fn path(&self) -> Result<Option<String>, Error> {
+        let mut parts = Vec::new();
+        if let Some(host) = &self.host {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            if host.is_empty() || !host.chars().all(is_name) {
+                return Err(Error::Configuration(format!(
+                    "--host: `{host}` is no name of a host"
+                )));
+            }
+            parts.push(format!("host={host}"));
+        }
+        if self.at_least_one {
+            parts.push("at_least_one=true".to_owned());
+        }
+        Ok((!parts.is_empty()).then(|| format!("/readyz?{}", parts.join("&"))))
+    }
+}
+
 /// Never fails: what goes wrong is an exit code too.
-pub(super) async fn run(operator: &OperatorArguments) -> u8 {
-    let (level, line) = match operator.client() {
-        Ok(client) => ask(client).await,
+pub(super) async fn run(operator: &OperatorArguments, asked: Asked) -> u8 {
+    let prepared = operator
+        .client()
+        .and_then(|client| Ok((client, asked.path()?)));
+    let (level, line) = match prepared {
+        Ok((client, None)) => ask(client).await,
+        Ok((client, Some(path))) => ask_part(client, &path).await,
         Err(error) => unasked(&error),
     };
     say(&format!("{} - {line}", level.word()));
@@ -60,6 +96,20 @@ pub(super) async fn run(operator: &OperatorArguments) -> u8 {
 async fn ask(client: Client) -> (Level, String) {
     match client.within(PATIENCE).get("/v1/status").await {
         Ok(status) => judged(&status),
+        Err(error) => unasked(&error),
+    }
+}
+
+/// A host, or any one slave.
+async fn ask_part(client: Client, path: &str) -> (Level, String) {
+    match client.within(PATIENCE).text(path).await {
+        Ok(said) => match said.trim().strip_prefix("ready: ") {
+            Some(said) => (Level::Ok, said.to_owned()),
+            None => (
+                Level::Unknown,
+                "this master is of an earlier build and does not look at one host".to_owned(),
+            ),
+        },
         Err(error) => unasked(&error),
     }
 }
@@ -146,6 +196,22 @@ mod tests {
         assert_eq!(unasked(&absent).0, Level::Critical);
         let wrong = Error::Configuration("cannot be read".to_owned());
         assert_eq!(unasked(&wrong).0.code(), 3);
+    }
+
+    #[test]
+    fn a_host_is_asked_for_by_its_name_and_what_is_none_is_refused() {
+        let asked = |host: Option<&str>, at_least_one| {
+            let host = host.map(str::to_owned);
+            Asked { host, at_least_one }.path()
+        };
+        assert_eq!(asked(None, false).ok(), Some(None));
+        let path = asked(Some("db-1.example"), true).expect("a host");
+        let expected = "/readyz?host=db-1.example&at_least_one=true";
+        assert_eq!(path.as_deref(), Some(expected));
+        for wrong in ["", "a b", "a&at_least_one", "a/b"] {
+            let error = asked(Some(wrong), false).expect_err("no name");
+            assert_eq!(unasked(&error).0, Level::Unknown);
+        }
     }
 
     #[tokio::test(start_paused = true)]

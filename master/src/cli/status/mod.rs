@@ -35,11 +35,22 @@ pub(super) struct StatusArguments {
     /// an operator should look, 2 an operator must act or no master answers, 3 unknown
     #[arg(long, conflicts_with_all = ["watch", "json"])]
     check: bool,
+    /// With --check: of the slaves on this host alone, which is to have some; `local` is the
+    /// master's own
+    #[arg(long, value_name = "NAME", requires = "check")]
+    host: Option<String>,
+    /// With --check: well as long as one slave answers, of the host or of the fleet
+    #[arg(long, requires = "check")]
+    at_least_one: bool,
 }
 
 pub(super) async fn run(arguments: StatusArguments) -> Result<u8, Error> {
     if arguments.check {
-        return Ok(check::run(&arguments.operator).await);
+        let asked = check::Asked {
+            host: arguments.host,
+            at_least_one: arguments.at_least_one,
+        };
+        return Ok(check::run(&arguments.operator, asked).await);
     }
     let client = arguments.operator.client()?;
     match (arguments.watch, arguments.json) {

@@ -10,42 +10,54 @@ pub(super) fn pong() -> impl Strategy<Value = Pong> {
         option::of(store_room().prop_map(Box::new)),
         option::of(clients().prop_map(Box::new)),
         option::of(sink().prop_map(Box::new)),
+        option::of(memory()),
     )
-        .prop_map(|(times, shards, unfinished, store, clients, sink)| {
-            let [
-                number,
-                lease_ms,
-                finished,
-                failed,
-                full_ms,
-                full_bot_ms,
-                full_store_ms,
-                lag_ms,
-                silent_ms,
-                heartbeat_ms,
-                handed,
-            ] = times;
-            let [silent_shard, heartbeat_shard] = shards.map(ShardId);
-            Pong {
-                number,
-                lease_ms,
-                finished,
-                failed,
-                full_ms,
-                full_bot_ms,
-                full_store_ms,
-                lag_ms,
-                silent_ms,
-                silent_shard,
-                heartbeat_ms,
-                heartbeat_shard,
-                handed,
-                unfinished,
-                store,
-                clients,
-                sink,
-            }
-        })
+        .prop_map(
+            |(times, shards, unfinished, store, clients, sink, memory)| {
+                let [
+                    number,
+                    lease_ms,
+                    finished,
+                    failed,
+                    full_ms,
+                    full_bot_ms,
+                    full_store_ms,
+                    lag_ms,
+                    silent_ms,
+                    heartbeat_ms,
+                    handed,
+                ] = times;
+                let [silent_shard, heartbeat_shard] = shards.map(ShardId);
+                Pong {
+                    number,
+                    lease_ms,
+                    finished,
+                    failed,
+                    full_ms,
+                    full_bot_ms,
+                    full_store_ms,
+                    lag_ms,
+                    silent_ms,
+                    silent_shard,
+                    heartbeat_ms,
+                    heartbeat_shard,
+                    handed,
+                    unfinished,
+                    store,
+                    clients,
+                    sink,
+                    memory,
+                }
+            },
+        )
+}
+
+fn memory() -> impl Strategy<Value = MemoryUse> {
+    any::<([u64; 2], bool)>().prop_map(|([resident, limit], is_above)| MemoryUse {
+        resident,
+        limit,
+        is_above,
+    })
 }
 
 fn unfinished() -> impl Strategy<Value = Unfinished> {

@@ -13,10 +13,11 @@ use baton_protocol::{
     message::{
         Absent, Accepted, Behind, CarriedEvent, Checkpoint, CheckpointEntry, Clients, CopyState,
         Correspondent, Dial, Dialled, Failed, FullStart, GivenUp, Held, Hello, Holding,
-        IdentifyCause, IdentifyRequest, Library, Overtaken, PermitsLeased, PermitsWanted, Ping,
-        Pong, Post, Progress, Proof, Refusals, Refused, RefusedReason, Report, Resume, ResumeAfter,
-        Role, Seal, Sealed, SetAside, Settled, ShardMigrationStart, SinkReport, StateAck,
-        StateReady, Step, StoreRoom, Trying, Unfinished, Unit, Waiting, Welcome, Work,
+        IdentifyCause, IdentifyRequest, Library, MemoryUse, Overtaken, PermitsLeased,
+        PermitsWanted, Ping, Pong, Post, Progress, Proof, Refusals, Refused, RefusedReason, Report,
+        Resume, ResumeAfter, Role, Seal, Sealed, SetAside, Settled, ShardMigrationStart,
+        SinkReport, StateAck, StateReady, Step, StoreRoom, Trying, Unfinished, Unit, Waiting,
+        Welcome, Work,
     },
     state::{StateFrame, StateHeader},
 };

@@ -6,7 +6,7 @@ use baton_proxy::ProxyConfig;
 use baton_sink::SinkConfig;
 use baton_slave::{
     Address, Error, Legacy, OnDeadlyEvent, OnLostState, SecretSource, SlaveConfig, Snapshots,
-    parse_role,
+    parse_memory, parse_role,
 };
 use twilight_model::gateway::Intents;
 
@@ -132,6 +132,11 @@ impl Keys {
             }
         });
         slave.store = self.store;
+        if let Some(limit) = self.memory_limit {
+            let limit =
+                parse_memory(&limit).map_err(|why| wrong(format!("memory_limit: {why}")))?;
+            slave.memory_limit = limit;
+        }
         if let Some(life) = self.session_life {
             slave.timings.session = life;
         }

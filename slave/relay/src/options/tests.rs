@@ -105,6 +105,15 @@ fn state_is_packed_between_hosts_or_as_it_is_asked_for() {
 }
 
 #[test]
+fn a_limit_of_memory_is_an_amount_or_refused() {
+    let limit = |text| of_file(text).map(|slave| slave.memory_limit);
+    assert_eq!(limit(""), Ok(0));
+    assert_eq!(limit("memory_limit = \"512M\""), Ok(512 << 20));
+    let wrong = limit("memory_limit = \"much\"").expect_err("no amount");
+    assert!(wrong.contains("memory_limit: `much`"), "{wrong}");
+}
+
+#[test]
 fn a_deadly_event_is_skipped_or_handed_out_once_more_where_that_is_asked_for() {
     let choice = |text: &str| of_file(text).map(|slave| slave.on_deadly_event);
     assert_eq!(choice(""), Ok(OnDeadlyEvent::Skip));

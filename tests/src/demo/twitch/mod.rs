@@ -30,6 +30,8 @@ pub struct Options {
     pub rate: f64,
     /// How much later than another one a message may come.
     pub jitter: Duration,
+    /// From a byte to the answer to it, to Twitch and back.
+    pub round_trip: Duration,
     /// How long everything is left alone before and after each thing that happens.
     pub calm: Duration,
     /// Whether the folder stays.
@@ -43,6 +45,7 @@ impl Default for Options {
             channels: 10_000,
             rate: 1000.0,
             jitter: Duration::from_secs(3),
+            round_trip: Duration::ZERO,
             calm: Duration::from_secs(5),
             keep: false,
         }
@@ -136,6 +139,7 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<TwitchVerdict> 
 fn twitch(options: Options) -> Config {
     Config {
         channels: options.channels,
+        round_trip: options.round_trip,
         helix: Helix {
             // Whoever sets the conduit up asks once for each channel.
             points: Limit::new(1_000_000, 60),

@@ -66,6 +66,10 @@ const HANDLED_WITHIN_US: u64 = 1_000_000;
 /// A killed process has its sockets for so long yet, and Twitch writes into them.
 const DIES_WITHIN_US: u64 = 200_000;
 
+/// The longest that a move of a unit may take, with a round trip of 50 ms or less.
+const MOVE: Duration = Duration::from_millis(1500);
+const NEAR: Duration = Duration::from_millis(50);
+
 /// After a kill no unit is deaf for longer than this.
 const DEAF: Duration = Duration::from_secs(2);
 
@@ -136,6 +140,11 @@ pub(super) fn judge(
     fault(
         dropped(fleet) > by_the_kill,
         "Twitch gave messages up while the fleet was scaled".to_owned(),
+    );
+    let longest = longest_move(news);
+    fault(
+        options.round_trip <= NEAR && longest > MOVE.as_secs_f64() * 1000.0,
+        format!("a unit moved for {longest:.0} ms"),
     );
     fault(
         Duration::from_millis(deaf_ms) > DEAF,

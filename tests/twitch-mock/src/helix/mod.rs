@@ -1,6 +1,7 @@
 //! Helix and OAuth. A request is answered at one moment, under the lock; HTTP only carries
 //! it.
 
+pub(crate) mod authorize;
 mod chat;
 mod conduits;
 mod subscriptions;
@@ -50,7 +51,7 @@ pub struct Reply {
     pub status: u16,
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
-    /// The body; null is none.
+    /// The body; null is none, and a text is a page.
     pub body: Value,
     /// How much later it is sent.
     pub delay: Duration,
@@ -130,6 +131,8 @@ pub(crate) fn answer(shared: &Shared, request: &Request) -> Reply {
     let mut reply = if request.path.starts_with("/oauth2/") {
         match name.as_str() {
             "POST /oauth2/token" => tokens::grant(shared, &mut state, request),
+            "GET /oauth2/authorize" => authorize::page(shared, request),
+            "POST /oauth2/authorize" => authorize::decide(shared, &mut state, request),
             "GET /oauth2/validate" => tokens::validate(shared, &state, request),
             _ => Reply::oauth_error(404, "not found"),
         }
@@ -259,11 +262,14 @@ async fn carry(
     for (name, value) in reply.headers {
         builder = builder.header(name, value);
     }
-    let text = if reply.body.is_null() {
-        String::new()
-    } else {
-        builder = builder.header(header::CONTENT_TYPE, "application/json");
-        reply.body.to_string()
+    let text = match reply.body {
+        Value::Null => String::new(),
+        // A page, whose type is among the headers.
+        Value::String(page) => page,
+        body @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            builder = builder.header(header::CONTENT_TYPE, "application/json");
+            body.to_string()
+        }
     };
     match builder.body(text.into()) {
         Ok(response) => response,

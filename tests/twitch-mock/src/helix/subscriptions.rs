@@ -151,6 +151,13 @@ fn cost(shared: &Shared, state: &State, new: &Subscription) -> Result<u32, Reply
     if is_free(state, login, channel) {
         return Ok(0);
     }
+    // An application reads where it was let in, and nowhere else.
+    if new.user.is_none() {
+        return Err(Reply::error(
+            403,
+            "subscription missing proper authorization",
+        ));
+    }
     let cap = shared.config.irc.channel_cap as usize;
     let all = state.subscriptions.iter();
     let counted = all.filter(|(_, one)| {

@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
-    helix::{Reply, Request},
+    helix::{Reply, Request, authorize},
     state::{Shared, State},
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct Token {
     pub(crate) client_id: String,
     /// The login, if it is not the application's.
     pub(crate) user: Option<String>,
+    /// What it may do.
+    pub(crate) scopes: Vec<String>,
     expires: Option<Instant>,
 }
 
@@ -38,6 +40,7 @@ pub(crate) fn find(shared: &Shared, state: &State, token: &str) -> Option<Token>
     let of_user = |login: &str| Token {
         client_id: shared.config.client_id.clone(),
         user: Some(login.to_owned()),
+        scopes: all_scopes(),
         expires: None,
     };
     let mut accounts = shared.config.accounts.iter();
@@ -49,21 +52,39 @@ pub(crate) fn find(shared: &Shared, state: &State, token: &str) -> Option<Token>
     open.then(|| of_user(login))
 }
 
+fn all_scopes() -> Vec<String> {
+    SCOPES.map(str::to_owned).to_vec()
+}
+
+/// What a form has.
+pub(crate) fn pairs_of(form: &str) -> Vec<(String, String)> {
+    let uri: Result<Uri, _> = format!("/?{}", form.trim()).parse();
+    let pairs = uri.ok().and_then(|uri| Query::try_from_uri(&uri).ok());
+    pairs.map_or_else(Vec::new, |Query(pairs)| pairs)
+}
+
+/// Nobody has a token of this user any more: it has taken back what it granted.
+pub(crate) fn forget(state: &mut State, login: &str) {
+    state
+        .tokens
+        .retain(|_, token| token.user.as_deref() != Some(login));
+    state.refreshes.retain(|_, (user, _)| user != login);
+    state.codes.retain(|_, granted| granted.login != login);
+}
+
 /// The token after `Bearer` or `OAuth`.
 pub(crate) fn bare(header: &str) -> &str {
     let word = header.split_once(' ');
     word.map_or(header, |(_, token)| token.trim())
 }
 
-/// `POST /oauth2/token`: client credentials, or a user's code or refresh token, which here
-/// are `code-LOGIN` and `refresh-LOGIN`.
+/// `POST /oauth2/token`: client credentials, or a user's code or refresh token. Beside those
+/// that were given out there are `code-LOGIN` and `refresh-LOGIN`, for clients without a browser.
 pub(crate) fn grant(shared: &Shared, state: &mut State, request: &Request) -> Reply {
     let form = if request.body.is_empty() {
         request.query.clone()
     } else {
-        let uri: Result<Uri, _> = format!("/?{}", request.body.trim()).parse();
-        let pairs = uri.ok().and_then(|uri| Query::try_from_uri(&uri).ok());
-        pairs.map_or_else(Vec::new, |Query(pairs)| pairs)
+        pairs_of(&request.body)
     };
     let field = |name: &str| {
         let mut fields = form.iter().filter(|(key, _)| key == name);
@@ -81,14 +102,24 @@ pub(crate) fn grant(shared: &Shared, state: &mut State, request: &Request) -> Re
     if !fits {
         return Reply::oauth_error(403, "invalid client secret");
     }
+    let of_login = |login: Option<&str>| login.map(|login| (login.to_owned(), all_scopes()));
     let user = match field("grant_type") {
         "client_credentials" => None,
-        "authorization_code" => field("code").strip_prefix("code-"),
-        "refresh_token" => field("refresh_token").strip_prefix("refresh-"),
+        "authorization_code" => {
+            let code = field("code");
+            let granted = authorize::fetch(state, code, field("redirect_uri"));
+            let granted = granted.map(|granted| (granted.login, granted.scopes));
+            granted.or_else(|| of_login(code.strip_prefix("code-")))
+        }
+        "refresh_token" => {
+            let token = field("refresh_token");
+            let known = state.refreshes.get(token).cloned();
+            known.or_else(|| of_login(token.strip_prefix("refresh-")))
+        }
         _ => return Reply::oauth_error(400, "unsupported grant type"),
     };
     if user.is_none() && field("grant_type") != "client_credentials" {
-        return Reply::oauth_error(400, "Invalid authorization code or refresh token");
+        return Reply::oauth_error(400, "Invalid authorization code");
     }
     if state.tokens.len() >= TOKENS {
         state.tokens.pop_first();
@@ -96,7 +127,10 @@ pub(crate) fn grant(shared: &Shared, state: &mut State, request: &Request) -> Re
     let text = format!("token-{}", state.uuid());
     let token = Token {
         client_id: config.client_id.clone(),
-        user: user.map(ToOwned::to_owned),
+        user: user.as_ref().map(|(login, _)| login.clone()),
+        scopes: user
+            .as_ref()
+            .map_or_else(Vec::new, |(_, scopes)| scopes.clone()),
         expires: Some(Instant::now() + config.helix.token_lifetime),
     };
     let mut answer = json!({
@@ -104,9 +138,14 @@ pub(crate) fn grant(shared: &Shared, state: &mut State, request: &Request) -> Re
         "expires_in": config.helix.token_lifetime.as_secs(),
         "token_type": "bearer",
     });
-    if let Some(user) = user {
-        answer["refresh_token"] = format!("refresh-{user}").into();
-        answer["scope"] = json!(SCOPES);
+    if let Some((login, scopes)) = user {
+        answer["scope"] = json!(scopes);
+        if state.refreshes.len() >= TOKENS {
+            state.refreshes.pop_first();
+        }
+        let refresh = format!("again-{}", state.uuid());
+        answer["refresh_token"] = refresh.clone().into();
+        state.refreshes.insert(refresh, (login, scopes));
     }
     state.tokens.insert(text, token);
     Reply::json(200, answer)
@@ -129,7 +168,7 @@ pub(crate) fn validate(shared: &Shared, state: &State, request: &Request) -> Rep
     if let Some(login) = &token.user {
         answer["login"] = login.as_str().into();
         answer["user_id"] = state.id_of(login).to_string().into();
-        answer["scopes"] = json!(SCOPES);
+        answer["scopes"] = json!(token.scopes);
     }
     Reply::json(200, answer)
 }

@@ -1,9 +1,13 @@
 //! OAuth, points, subscriptions, chat messages, users.
 
-use serde_json::{Value, json};
-use twitch_mock::{ChannelChange, Config, Fault, FaultName, Request};
+use std::ops::RangeInclusive;
 
-use crate::common::{app_token, ask, ask_as, conduit, seconds, subscribe, twitch};
+use serde_json::{Value, json};
+use twitch_mock::{ChannelChange, Config, Fault, FaultName, Request, Twitch};
+
+use crate::common::{
+    Socket, app_token, ask, ask_as, conduit, seconds, subscribe, subscribe_session, twitch,
+};
 
 const SUBSCRIPTIONS: &str = "/helix/eventsub/subscriptions";
 const CHAT: &str = "/helix/chat/messages";
@@ -220,28 +224,46 @@ fn ungranted(config: &mut Config) {
     config.irc.channel_cap = 3;
 }
 
-#[tokio::test(start_paused = true)]
-async fn channels_without_a_grant_cost_and_count_against_the_cap() {
-    let twitch = twitch(ungranted);
-    let id = conduit(&twitch, 1);
+fn take_back(twitch: &Twitch, channels: RangeInclusive<u32>) {
     let change = ChannelChange {
         grants_bot: Some(false),
         ..ChannelChange::default()
     };
-    for channel in 2..=5 {
+    for channel in channels {
         twitch
             .change_channel(&format!("channel{channel}"), &change)
             .unwrap();
     }
-    assert_eq!(subscribe(&twitch, &id, 10).1["total_cost"], 0, "granted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn channels_without_a_grant_cost_a_user_and_count_against_the_cap() {
+    let twitch = twitch(ungranted);
+    take_back(&twitch, 2..=5);
+    let socket = Socket::open(&twitch, "").await;
+    let subscribe = |channel| subscribe_session(&twitch, &socket.id, channel);
+    assert_eq!(subscribe(10).1["total_cost"], 0, "granted");
     for channel in 2..=4 {
-        assert_eq!(
-            subscribe(&twitch, &id, channel).1["total_cost"],
-            channel - 1
-        );
+        assert_eq!(subscribe(channel).1["total_cost"], channel - 1);
     }
-    assert_eq!(subscribe(&twitch, &id, 5).0, 403);
-    assert_eq!(subscribe(&twitch, &id, 11).0, 202, "granted");
+    assert_eq!(subscribe(5).0, 403);
+    assert_eq!(subscribe(11).0, 202, "granted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_reads_chat_only_where_it_was_let_in_or_its_account_is_moderator() {
+    let twitch = twitch(ungranted);
+    let id = conduit(&twitch, 1);
+    take_back(&twitch, 2..=3);
+    let (status, why) = subscribe(&twitch, &id, 2);
+    assert_eq!(status, 403, "{why}");
+    let moderator = ChannelChange {
+        moderators: vec!["channel1".to_owned()],
+        ..ChannelChange::default()
+    };
+    twitch.change_channel("channel3", &moderator).unwrap();
+    assert_eq!(subscribe(&twitch, &id, 3).0, 202);
+    assert_eq!(subscribe(&twitch, &id, 10).0, 202, "granted");
 }
 
 #[tokio::test(start_paused = true)]

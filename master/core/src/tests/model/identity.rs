@@ -275,6 +275,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             backpressure: _,
             // Nobody asks for it here.
             asks_to_leave: _,
+            memory: _,
             full: _,
             // Nobody lies.
             clients: _,
@@ -320,8 +321,9 @@ fn identify_slot(slot: &fleet::Slot, hasher: &mut Identity) {
         rests_until: _,
         // There are no standbys here.
         reserve: _,
-        // Nothing is lost.
+        // Nothing is lost, and nobody has too much memory.
         losses: _,
+        relieved: _,
         unwanted,
     } = slot;
     (owner, free, unknown, failed_launches, unwanted).hash(hasher);

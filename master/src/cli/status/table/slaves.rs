@@ -44,7 +44,8 @@ impl Table<'_> {
     /// left out that say the least.
     fn fitting(&self, mut rows: Vec<Vec<Cell>>) -> Vec<String> {
         let mut head = vec![
-            "SLOT", "SLAVE", "BUILD", ">PID", "ROLE", ">SHARDS", ">LAG", ">FULL", ">FAILED", "LINK",
+            "SLOT", "SLAVE", "BUILD", ">PID", "ROLE", ">SHARDS", ">LAG", ">FULL", ">FAILED",
+            ">MEMORY", "LINK",
         ];
         let wide = |head: &[&str], rows: &[Vec<Cell>]| {
             let lines = grid(Paint::Plain, head, rows);
@@ -64,7 +65,7 @@ impl Table<'_> {
                 }
             }
         }
-        for column in [">FULL", ">PID", ">FAILED"] {
+        for column in [">FULL", ">PID", ">FAILED", ">MEMORY"] {
             if wide(&head, &rows) > self.width
                 && let Some(at) = head.iter().position(|title| *title == column)
             {
@@ -242,8 +243,24 @@ impl Table<'_> {
             lag,
             full,
             failed,
+            memory(slave),
             link,
         ]
+    }
+}
+
+/// What its process has, and what it may have.
+fn memory(slave: &Value) -> Cell {
+    let memory = &slave["memory"];
+    let Some(resident) = memory["resident"].as_u64() else {
+        return plain("-");
+    };
+    match memory["limit"].as_u64() {
+        Some(limit) if memory["is_above"] == true => {
+            let shown = format!("{} of {}", size(resident), size(limit));
+            (shown, Look::Bad)
+        }
+        Some(_) | None => plain(size(resident)),
     }
 }
 
