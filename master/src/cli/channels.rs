@@ -3,7 +3,7 @@
 //! The once-per-bot work knows them, wherever it runs: the master hands the question on and
 //! prints what it answers.
 
-use std::{fmt::Write as _, str::FromStr};
+use std::{fmt::Write as _, str::FromStr, time::SystemTime};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -40,6 +40,33 @@ enum Verb {
     Revoke(Names),
     /// Say that channels are alive: what nobody acknowledges for a week is left
     Acknowledge(Names),
+    /// Have the bot say something in a channel
+    ///
+    /// It is said within 30 s, when its turn comes, or not at all.
+    Say {
+        /// Login of the broadcaster
+        channel: String,
+        /// What it says, on one line
+        text: String,
+        /// How it goes to Twitch, where that is not the usual way
+        #[arg(long, value_name = "helix|irc", value_parser = ["helix", "irc"])]
+        by: Option<String>,
+        /// The id of the message that it answers
+        #[arg(long, value_name = "ID")]
+        reply_to: Option<String>,
+        /// What has the same id is said once [default: another one each time]
+        #[arg(long)]
+        id: Option<String>,
+    },
+    /// Write a line of IRC as it is, on the connection that is in a channel
+    ///
+    /// Messages, joins and parts have words of their own.
+    Write {
+        /// Login of the broadcaster
+        channel: String,
+        /// The line
+        line: String,
+    },
     /// Show the units, or say how many shards the conduit is to have
     ///
     /// A number holds until `auto` is said: then it follows the channels again. With IRC it
@@ -99,6 +126,23 @@ impl Verb {
             Self::Authorise(joining) => of("authorise", joining.names, joining.account),
             Self::Revoke(names) => of("revoke", names, None),
             Self::Acknowledge(names) => of("acknowledge", names, None),
+            Self::Say {
+                channel,
+                text,
+                by,
+                reply_to,
+                id,
+            } => json!({
+                "verb": "say",
+                "channels": [channel],
+                "text": text,
+                "by": by,
+                "reply_to": reply_to,
+                "id": id.unwrap_or_else(another),
+            }),
+            Self::Write { channel, line } => {
+                json!({ "verb": "write", "channels": [channel], "line": line })
+            }
             Self::Units { number: None } => json!({ "verb": "units" }),
             Self::Units {
                 number: Some(Number::Auto),
@@ -108,6 +152,13 @@ impl Verb {
             } => json!({ "verb": "units", "units": units }),
         }
     }
+}
+
+/// An id that nobody has given.
+fn another() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_nanos();
+    format!("cli-{}-{now}", std::process::id())
 }
 
 pub(super) async fn run(arguments: ChannelsArguments) -> Result<u8, Error> {
@@ -140,7 +191,12 @@ pub(super) async fn run(arguments: ChannelsArguments) -> Result<u8, Error> {
     } else {
         say(table(&rows).trim_end());
     }
-    let refused = |row: &Value| matches!(row["answer"].as_str(), Some("rejected" | "unauthorised"));
+    let refused = |row: &Value| {
+        matches!(
+            row["answer"].as_str(),
+            Some("rejected" | "unauthorised" | "unknown")
+        )
+    };
     Ok(match rows.iter().any(refused) {
         true => EXIT_FAILED,
         false => EXIT_DONE,

@@ -2,6 +2,7 @@
 
 mod consumers;
 mod memory;
+mod saying;
 mod scaling;
 
 use std::{fs, time::Duration};

@@ -100,10 +100,11 @@ pub(crate) fn say(
     from: Option<u64>,
 ) -> Result<Message, Refusal> {
     let allowed = may_say(&shared.config, state, login, channel, text);
+    let who = from.map_or_else(|| "helix".to_owned(), |conn| format!("irc/{conn}"));
     if let Err(refusal) = allowed {
         state.counters.unsaid += 1;
         shared.ledger.log(
-            from.map_or_else(|| "helix".to_owned(), |conn| format!("irc/{conn}")),
+            who,
             "unsaid",
             format!(
                 "{login} in {}: {}",
@@ -114,6 +115,10 @@ pub(crate) fn say(
         return Err(refusal);
     }
     state.counters.said += 1;
+    let name = &state.channels[channel].login;
+    shared
+        .ledger
+        .log(who, "said", format!("{login} in {name}: {text}"));
     let what = Happening {
         kind: Kind::Message,
         channel,

@@ -28,6 +28,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// A join is confirmed within this time, or has failed.
 const JOIN: Duration = Duration::from_secs(10);
 
+/// What is said is with the kernel within this time, or nobody knows what of it arrives.
+const WRITTEN: Duration = Duration::from_secs(5);
+
 /// A message has at most so many characters.
 pub(crate) const LONGEST: usize = 500;
 
@@ -126,21 +129,47 @@ impl Connection {
         self.wire.say(&format!("PART #{channel}"));
     }
 
-    /// Says something. Nobody hears whether Twitch said it.
+    /// Says something, as an answer to another message or for itself. Nobody hears whether
+    /// Twitch said it.
     ///
     /// # Errors
-    /// It has a character that would end the line, or is too long.
-    pub fn say(&mut self, channel: &Login, text: &str) -> Result<(), String> {
-        if text.contains(['\r', '\n', '\0']) && !mutant!("lines-injected") {
-            return Err("a message is one line: it has CR, LF or NUL".to_owned());
-        }
+    /// It has a character that would end the line, or is too long: nothing is written.
+    pub fn say(
+        &mut self,
+        channel: &Login,
+        text: &str,
+        reply_to: Option<&str>,
+    ) -> Result<(), String> {
         if text.is_empty() || text.chars().count() > LONGEST {
             return Err(format!("a message has 1 to {LONGEST} characters"));
         }
-        match self.wire.say(&format!("PRIVMSG #{channel} :{text}")) {
+        let is_id = |id: &str| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let tag = match reply_to {
+            None => String::new(),
+            Some(id) if is_id(id) => format!("@reply-parent-msg-id={id} "),
+            Some(_) => return Err("what it answers is no id of a message".to_owned()),
+        };
+        self.write(&format!("{tag}PRIVMSG #{channel} :{text}"))
+    }
+
+    /// Writes a line as it is.
+    ///
+    /// # Errors
+    /// It is more than one line, or too much waits: nothing is written.
+    pub fn write(&mut self, line: &str) -> Result<(), String> {
+        if line.contains(['\r', '\n', '\0']) && !mutant!("lines-injected") {
+            return Err("it is one line: it has CR, LF or NUL".to_owned());
+        }
+        match self.wire.say(line) {
             true => Ok(()),
             false => Err("too much waits to be written".to_owned()),
         }
+    }
+
+    /// Waits until what was said is with the kernel, for 5 s at most. `false`: nobody knows what
+    /// of it arrives.
+    pub async fn is_written(&mut self) -> bool {
+        matches!(timeout(WRITTEN, self.wire.flush()).await, Ok(Ok(())))
     }
 
     /// What is heard next. Survives being cancelled.

@@ -110,6 +110,22 @@ pub(super) fn read(text: &str, me: Option<&Login>) -> Line {
     }
 }
 
+/// Whether a USERSTATE says that the account is moderator or broadcaster.
+#[must_use]
+pub fn is_moderator(text: &str) -> bool {
+    let Some(message) = IrcMessageRef::parse(text) else {
+        return false;
+    };
+    message.tags().any(|(key, value)| match key {
+        "mod" => value == "1",
+        "badges" => value.split(',').any(|badge| {
+            let name = badge.split('/').next().unwrap_or_default();
+            matches!(name, "broadcaster" | "moderator" | "lead_moderator")
+        }),
+        _ => false,
+    })
+}
+
 fn notice(text: &str, id: Option<&str>, channel: Option<Login>) -> Option<Line> {
     let reason = match id {
         Some("msg_concurrent_channel_limit_reached") => Reason::Cap,
@@ -182,6 +198,17 @@ mod tests {
         assert_eq!(event_of(clear).id.as_deref(), Some("7/9/5"));
         let state = "@badges= :tmi.twitch.tv USERSTATE #one";
         assert_eq!(event_of(state).id, None);
+    }
+
+    #[test]
+    fn a_moderator_is_known_by_the_tag_or_by_a_badge() {
+        let is = |tags: &str| is_moderator(&format!("@{tags} :tmi.twitch.tv USERSTATE #one"));
+        assert!(is("badges=;mod=1"));
+        assert!(is("badges=broadcaster/1,subscriber/0;mod=0"));
+        assert!(is("badges=moderator/1;mod=0"));
+        assert!(!is("badges=subscriber/12;mod=0"));
+        assert!(!is("badges=;mod="));
+        assert!(!is_moderator(":tmi.twitch.tv USERSTATE #one"));
     }
 
     #[test]

@@ -11,5 +11,5 @@ mod wire;
 pub use self::{
     address::Address,
     connection::{Connection, Error, Heard},
-    line::Reason,
+    line::{Reason, is_moderator},
 };

@@ -45,6 +45,21 @@ impl Wire {
         fits
     }
 
+    /// Writes what waits: the kernel has it. Cancelled, the rest waits.
+    ///
+    /// # Errors
+    /// The socket's: nobody knows what of it arrives.
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        while !self.write.is_empty() {
+            let written = self.socket.write(&self.write).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.write.advance(written);
+        }
+        self.socket.flush().await
+    }
+
     /// The next line, while what waits is written. Survives being cancelled.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, Transaction};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Budgets, Error, Message, Outbox, Outcome, Said, Standing, UnixMs,
+    Budgets, By, Error, Message, Outbox, Outcome, Said, Standing, UnixMs,
     budget::{self, Spent},
     outcome::end,
 };
@@ -20,6 +20,9 @@ pub const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// And says within this time what came of it. After that, nobody knows.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Where nothing can be said now, it is looked at again after this time.
+const LOOKED_AT_AGAIN: Duration = Duration::from_secs(1);
 
 /// Names a lease. None is used twice, so an answer that is late is never taken for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,14 +65,15 @@ pub enum Done {
 impl Outbox {
     /// The next message that may be sent now, for the process `who`: the oldest whose
     /// account has budget, and whose channel has nothing older that waits or is being
-    /// sent. `standing` says what an account is in a channel.
+    /// sent. `standing` says what an account is in a channel; `None`: nothing can be said
+    /// there now, and it is looked at again a second later.
     ///
     /// # Errors
     /// The file could not be read or written: nothing was leased.
     pub fn lease(
         &mut self,
         who: &str,
-        standing: impl Fn(&Login, &Login) -> Standing,
+        standing: impl Fn(&Login, &Login) -> Option<Standing>,
         now: UnixMs,
     ) -> Result<Leased, Error> {
         self.change(now, |change, budgets| {
@@ -168,7 +172,7 @@ enum First {
 fn first(
     change: &Transaction<'_>,
     budgets: &Budgets,
-    standing: &impl Fn(&Login, &Login) -> Standing,
+    standing: &impl Fn(&Login, &Login) -> Option<Standing>,
     now: UnixMs,
 ) -> rusqlite::Result<First> {
     let mut busy = change.prepare_cached("SELECT channel FROM messages WHERE state = 1")?;
@@ -196,10 +200,16 @@ fn first(
         // Where one is none, nobody could say it: it expires.
         if let (Ok(account), Ok(channel)) = logins {
             let standing = standing(&account, &channel);
-            match budgets.next(spent, standing, now) {
-                Some(at) if at <= now => return Ok(First::Message(row.get(0)?, standing)),
-                Some(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
-                None => {}
+            let at = match standing {
+                Some(standing) => budgets.next(spent, standing, now),
+                None => Some(now.plus(LOOKED_AT_AGAIN)),
+            };
+            match (at, standing) {
+                (Some(at), Some(standing)) if at <= now => {
+                    return Ok(First::Message(row.get(0)?, standing));
+                }
+                (Some(at), _) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
+                (None, _) => {}
             }
         }
         // What follows in this channel waits for this one.
@@ -250,7 +260,7 @@ fn message(change: &Transaction<'_>, number: i64, now: UnixMs) -> rusqlite::Resu
     };
     change
         .prepare_cached(
-            "SELECT id, account, channel, text, reply_to, put_at + ttl - ?2 FROM messages
+            "SELECT id, account, channel, text, reply_to, put_at + ttl - ?2, by_irc FROM messages
              WHERE number = ?1",
         )?
         .query_row((number, now.0), |row| {
@@ -262,6 +272,10 @@ fn message(change: &Transaction<'_>, number: i64, now: UnixMs) -> rusqlite::Resu
                 text: row.get(3)?,
                 reply_to: row.get(4)?,
                 ttl: Some(Duration::from_millis(left.max(0).unsigned_abs())),
+                by: match row.get(6)? {
+                    true => By::Irc,
+                    false => By::Helix,
+                },
             })
         })
 }

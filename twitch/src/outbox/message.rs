@@ -20,6 +20,17 @@ pub const LONGEST_TTL: Duration = Duration::from_secs(3600);
 /// Longer ids are refused.
 const LONGEST_ID: usize = 100;
 
+/// By which way a message goes to Twitch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// By Helix, which says whether it was sent.
+    #[default]
+    Helix,
+    /// By PRIVMSG on the connection of a unit: nobody hears whether Twitch took it.
+    Irc,
+}
+
 /// What the bot is to say.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
@@ -38,6 +49,9 @@ pub struct Message {
     /// How long it may wait before it is sent; `None`: [`TTL`]. At most [`LONGEST_TTL`].
     #[serde(default)]
     pub ttl: Option<Duration>,
+    /// How it goes to Twitch.
+    #[serde(default)]
+    pub by: By,
 }
 
 /// Why a message is not taken. Nothing is kept of it.
@@ -124,6 +138,7 @@ impl fmt::Debug for Message {
             .field("characters", &self.text.chars().count())
             .field("reply_to", &self.reply_to)
             .field("ttl", &self.ttl)
+            .field("by", &self.by)
             .finish()
     }
 }

@@ -42,7 +42,7 @@ mod tests;
 pub use self::{
     budget::{Budgets, Standing},
     leases::{ANSWER_WITHIN, BEGIN_WITHIN, Done, Lease, LeaseId, Leased},
-    message::{LONGEST_TTL, MOST_CHARACTERS, Message, Refusal, TTL},
+    message::{By, LONGEST_TTL, MOST_CHARACTERS, Message, Refusal, TTL},
     outcome::{Fate, KEPT, Outcome, Record, Said},
     store::{MOST, MOST_IN_A_CHANNEL, Outbox, Put, Restriction, Waits},
 };

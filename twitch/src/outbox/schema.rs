@@ -44,6 +44,7 @@ pub(super) const KIND: Kind = Kind {
             at INTEGER NOT NULL,
             outcome TEXT NOT NULL
         ) STRICT;",
-        "CREATE INDEX outcomes_by_id ON outcomes (id);",
+        "CREATE INDEX outcomes_by_id ON outcomes (id);
+         ALTER TABLE messages ADD COLUMN by_irc INTEGER NOT NULL DEFAULT FALSE;",
     ],
 };

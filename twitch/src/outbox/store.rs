@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::{
-    Budgets, Error, Fate, Message, Outcome, Record, Refusal, UnixMs, budget,
+    Budgets, By, Error, Fate, Message, Outcome, Record, Refusal, UnixMs, budget,
     leases::ANSWER_WITHIN,
     ms,
     outcome::{end, record},
@@ -235,8 +235,8 @@ fn put(change: &Transaction<'_>, message: &Message, now: UnixMs) -> rusqlite::Re
     }
     change
         .prepare_cached(
-            "INSERT INTO messages (id, account, channel, text, reply_to, put_at, ttl)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO messages (id, account, channel, text, reply_to, put_at, ttl, by_irc)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .execute((
             &message.id,
@@ -246,6 +246,7 @@ fn put(change: &Transaction<'_>, message: &Message, now: UnixMs) -> rusqlite::Re
             &message.reply_to,
             now.0,
             ms(message.ttl()),
+            message.by == By::Irc,
         ))?;
     Ok(Put::Taken)
 }

@@ -17,6 +17,7 @@ use baton_twitch::{
     UserId, WorkConfig,
     helix::{Config, Helix},
     invite::Settings,
+    outbox::By,
 };
 use clap::Parser;
 use tokio::{
@@ -28,7 +29,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::output::Sink;
 use self::{
-    options::{Options, Verb, Way, wanted},
+    options::{Options, SayBy, Verb, Way, wanted},
     output::Lines,
 };
 
@@ -175,14 +176,25 @@ fn work(
             rules: options.rules()?,
         },
     };
-    let speaks = match (account, id, options.client_id.is_some()) {
-        (Some(account), Some(id), true) => Some(Speaks {
-            helix: api.helix()?,
-            account,
-            id,
-        }),
-        (_, _, _) => None,
+    let helix = match (id, options.client_id.is_some()) {
+        (Some(id), true) => Some((api.helix()?, id)),
+        (_, _) => None,
     };
+    let is_by_irc = options.say_by == SayBy::Irc;
+    if is_by_irc && options.transport == Way::Conduit {
+        return Err(Error::Config(
+            "say_by: a conduit has no connection of IRC: give helix".to_owned(),
+        ));
+    }
+    let speaks = account.filter(|_| helix.is_some() || is_by_irc);
+    let speaks = speaks.map(|account| Speaks {
+        account,
+        helix,
+        by: match is_by_irc {
+            true => By::Irc,
+            false => By::Helix,
+        },
+    });
     let page = match (&options.invite, &options.account) {
         (Some(listen), Some(bot)) => Some(PageConfig {
             listen: *listen,

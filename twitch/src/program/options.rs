@@ -98,6 +98,10 @@ pub(crate) struct Options {
     /// With irc: how long two connections may be apart before a unit that moves is cut over
     #[arg(long, env = "BATON_TWITCH_SETTLE", value_name = "TIME", default_value = "4s", value_parser = humantime::parse_duration)]
     pub(crate) settle: Duration,
+    /// How a message goes that does not say how: by Helix, which says whether it was sent, or
+    /// with irc by PRIVMSG, of which nobody hears
+    #[arg(long, env = "BATON_TWITCH_SAY_BY", value_enum, default_value_t = SayBy::Helix)]
+    pub(crate) say_by: SayBy,
     /// Helix in place of Twitch's own
     #[arg(
         long,
@@ -285,6 +289,15 @@ impl Options {
             Some(_) | None => Ok(accounts),
         }
     }
+}
+
+/// How messages go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SayBy {
+    /// By the application
+    Helix,
+    /// By the connections that read
+    Irc,
 }
 
 /// An option that the others make necessary.

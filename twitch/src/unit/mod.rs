@@ -24,7 +24,10 @@ pub use self::{
     irc::{Accounts, Irc},
     transport::{Channels, Cut, Item, Link, Opened, Order, Transport},
 };
-pub(crate) use self::{conduit::ToUnit, irc::FromUnit};
+pub(crate) use self::{
+    conduit::ToUnit,
+    irc::{Came, FromUnit, ToIrc},
+};
 use crate::bot::Bot;
 
 /// Units of one transport, for one bot. Given to

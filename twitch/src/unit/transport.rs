@@ -18,6 +18,12 @@ pub trait Transport: Send + Sync + 'static {
     /// How an event comes while two connections of a unit are open.
     fn cut(&self) -> Cut;
 
+    /// What the work is answered to a letter that reached whoever does not serve the unit, if an
+    /// answer is wanted.
+    fn declines(&self, _letter: &[u8]) -> Option<Bytes> {
+        None
+    }
+
     /// Opens a connection for a unit, in a task of its own. Nothing is awaited here.
     fn open(&self, opened: Opened) -> Link;
 }

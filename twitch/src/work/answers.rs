@@ -11,7 +11,7 @@ use super::{
 use crate::{
     channels::{Change, Grant, Reconnect, Want, Wanted},
     name::Login,
-    outbox::{Message, Put},
+    outbox::{By, Message, Put},
 };
 
 /// Rows of one answer.
@@ -34,6 +34,8 @@ impl Open {
             Verb::Revoke => self.revokes(channels).await,
             Verb::Acknowledge => self.acknowledges(channels).await,
             Verb::Say => self.says(question, &channels).await,
+            // A unit answers that: see `writing`.
+            Verb::Write => Err("a line is written by a unit".to_owned()),
             Verb::Units => self.units(question.units, question.auto).await,
         }
     }
@@ -202,6 +204,13 @@ impl Open {
         Ok(rows(answers.collect()))
     }
 
+    /// The account that reads a channel, where the list names one.
+    async fn reader(&self, channel: &Login) -> Result<Option<Login>, String> {
+        let name = channel.clone();
+        let known = self.list.with(move |list| list.get(&name)).await?;
+        Ok(known.and_then(|channel| channel.account))
+    }
+
     /// Puts a message for each of these channels into the outbox: its channel, its id there, and
     /// what became of it; an error: the broadcaster does not let the bot in.
     ///
@@ -219,6 +228,7 @@ impl Open {
         let id = question
             .id
             .ok_or("give an id: what is asked twice is said once")?;
+        let by = speech.way(question.by)?;
         let text = question.text.unwrap_or_default();
         let mut puts = Vec::new();
         for channel in channels {
@@ -234,11 +244,18 @@ impl Open {
             }
             let message = Message {
                 id: id.clone(),
-                account: speech.account(),
+                account: match by {
+                    By::Helix => speech.account(),
+                    By::Irc => self
+                        .reader(channel)
+                        .await?
+                        .unwrap_or_else(|| speech.account()),
+                },
                 channel: channel.clone(),
                 text: text.clone(),
                 reply_to: question.reply_to.clone(),
                 ttl,
+                by,
             };
             let put = speech.put(message).await?;
             puts.push((channel.clone(), id, Ok(put)));

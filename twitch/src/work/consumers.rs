@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 use super::{
     desk::Open,
-    question::{Question, refused},
+    question::{Question, Verb, refused},
     starting::Want,
+    writing::Asker,
 };
 
 /// The broker that a [`Publisher`](crate::Publisher) publishes to, for what consumers ask there.
@@ -162,6 +163,9 @@ impl Open {
                 Ok(status) => asked.answer(status),
                 Err(why) => asked.refuse(json!({}), why),
             },
+            Ok(Said::Question(question, channels)) if question.verb == Verb::Write => {
+                self.writes(question, &channels, Asker::Consumer(asked));
+            }
             Ok(Said::Question(question, channels)) => {
                 let answer = self.answer(question, channels).await;
                 match answer {

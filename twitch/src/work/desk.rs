@@ -22,7 +22,7 @@ use super::{
     door::{self, Page},
     irc::IrcWay,
     list::List,
-    question::{Question, refused},
+    question::{Question, Verb, refused},
     resizing::Resizing,
     saying::Saying,
     shards::Shards,
@@ -30,6 +30,7 @@ use super::{
     starting::Starter,
     state::State,
     tidings::Tidings,
+    writing::{Asker, Standings, Writing},
 };
 use crate::{
     channels::{Revision, STALE_AFTER, Unix, Wanted, cleaning},
@@ -62,6 +63,9 @@ pub(super) struct Open {
     pub(super) manages: bool,
     pub(super) ways: Ways,
     pub(super) speech: Option<Speech>,
+    pub(super) office: Office,
+    /// What units are to write.
+    pub(super) writing: Writing,
     /// Consumers that wait until what they want is so.
     pub(super) starters: Vec<Starter>,
     /// What consumers have said, and has not ended.
@@ -106,6 +110,8 @@ impl Desk {
         let list = List::open(&self.config).await?;
         let now = unix();
         let office = self.office.clone();
+        let standings = Standings::default();
+        let (says, writing) = Writing::new();
         let ways = match self.config.way.clone() {
             Way::Irc {
                 account,
@@ -114,7 +120,16 @@ impl Desk {
             } => {
                 let path = State::path(&self.config.list);
                 Ways::Irc(Box::new(
-                    IrcWay::open(account, cap, rules, office.clone(), path, now).await?,
+                    IrcWay::open(
+                        account,
+                        cap,
+                        rules,
+                        office.clone(),
+                        path,
+                        standings.clone(),
+                        now,
+                    )
+                    .await?,
                 ))
             }
             Way::Conduit {
@@ -136,7 +151,7 @@ impl Desk {
                 let mut name = self.config.list.file_name().unwrap_or_default().to_owned();
                 name.push(".outbox");
                 let path = self.config.list.with_file_name(name);
-                Some(Speech::open(path, speaks, office).await?)
+                Some(Speech::open(path, speaks, office, standings, says).await?)
             }
             None => None,
         };
@@ -145,6 +160,8 @@ impl Desk {
             manages: !self.config.anybody,
             ways,
             speech,
+            office: self.office.clone(),
+            writing,
             starters: Vec::new(),
             sayings: Vec::new(),
             seen: None,
@@ -186,6 +203,7 @@ impl Desk {
                     open.asked(queue, asked).await;
                     look = Instant::now();
                 }
+                utterance = open.writing.next() => open.utters(utterance),
                 () = sleep_until(welcome), if !open.starters.is_empty() => {
                     welcome = Instant::now() + SOON;
                     open.welcomes();
@@ -193,6 +211,7 @@ impl Desk {
                 () = ended(open.speech.as_ref()) => open.tell_said().await,
                 () = sleep_until(look) => {
                     open.tell_said().await;
+                    open.gives_up_lines();
                     look = Instant::now() + match open.look_after().await {
                         Ok(true) => Duration::ZERO,
                         Ok(false) => LOOK,
@@ -209,9 +228,15 @@ impl Desk {
             // Its address is free for the next process.
             let _ = page.await;
         }
-        if let Some(speaking) = speaking {
-            // It ends behind the message that it is sending.
-            let _ = speaking.await;
+        if let Some(mut speaking) = speaking {
+            // It ends behind the message that it is sending, which may be a unit's to write.
+            loop {
+                tokio::select! {
+                    _ = &mut speaking => break,
+                    (from, body) = self.office.letter() => self.letter(&mut open, from, &body).await,
+                    utterance = open.writing.next() => open.utters(utterance),
+                }
+            }
         }
         open.tell_said().await;
         drop((open.starters, open.sayings));
@@ -222,6 +247,9 @@ impl Desk {
         match from {
             Correspondent::Operator(_) => {
                 let answer = match Question::read(body) {
+                    Ok((question, channels)) if question.verb == Verb::Write => {
+                        return open.writes(question, &channels, Asker::Operator(from));
+                    }
                     Ok((question, channels)) => open
                         .answer(question, channels)
                         .await
@@ -322,6 +350,8 @@ impl Open {
             }
             match (&mut self.ways, letter) {
                 (_, FromUnit::Serves(serves)) => self.is_there(unit, serves),
+                (_, FromUnit::Said { lease, came }) => self.is_said(lease, came).await,
+                (_, FromUnit::Wrote { number, came }) => self.is_written(number, came),
                 (Ways::Irc(way), letter) => way.heard(unit, letter, now),
                 (Ways::Conduit(_), _) => {}
             }

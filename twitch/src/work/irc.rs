@@ -12,12 +12,12 @@ use std::{
 use baton_slave::unit::Office;
 use tokio::time::Instant;
 
-use super::{may_block, state::State, write_to};
+use super::{may_block, state::State, write_to, writing::Standings};
 use crate::{
     channels::{Deltas, Found, Layout, Placed, Reconciler, Unit, Unix, Wanted, Why},
     name::Login,
     scale::{Rules, Scale, Step},
-    unit::{Channels, FromUnit},
+    unit::{Channels, FromUnit, ToIrc},
 };
 
 /// A unit that has not answered is told again after this time.
@@ -38,6 +38,10 @@ pub(super) struct IrcWay {
     state: State,
     /// Which of its words each unit has answered.
     answered: BTreeMap<u32, u64>,
+    /// Units that have said where their account is moderator, and when the others were asked.
+    stood: BTreeSet<u32>,
+    asked: Option<Instant>,
+    standings: Standings,
     said: BTreeMap<u32, Instant>,
 }
 
@@ -52,6 +56,7 @@ impl IrcWay {
         rules: Rules,
         office: Office,
         path: PathBuf,
+        standings: Standings,
         now: Unix,
     ) -> Result<Self, String> {
         let file = path.clone();
@@ -70,6 +75,9 @@ impl IrcWay {
             reconciler: Reconciler::new(),
             state,
             answered: BTreeMap::new(),
+            stood: BTreeSet::new(),
+            asked: None,
+            standings,
             said: BTreeMap::new(),
         };
         for (number, told) in &way.state.told {
@@ -253,6 +261,18 @@ impl IrcWay {
             self.said.insert(*number, now);
             write_to(&self.office, *number, told);
         }
+        // Where its accounts are moderators a new process does not know.
+        let unknown = self.state.told.keys();
+        let unknown: Vec<u32> = unknown
+            .filter(|number| !self.stood.contains(number))
+            .copied()
+            .collect();
+        if self.asked.is_none_or(|at| at + AGAIN <= now) && !unknown.is_empty() {
+            self.asked = Some(now);
+            for number in unknown {
+                write_to(&self.office, number, &ToIrc::Standings);
+            }
+        }
     }
 
     /// A unit says something.
@@ -260,6 +280,17 @@ impl IrcWay {
         match letter {
             // That is of conduits.
             FromUnit::Session(_) | FromUnit::Serves(_) => {}
+            // The desk's.
+            FromUnit::Said { .. } | FromUnit::Wrote { .. } => {}
+            FromUnit::Standings { all, channels } => {
+                if all {
+                    self.stood.insert(number);
+                }
+                let account = self.account_of(number);
+                if let Some(account) = account {
+                    self.standings.learn(&account, channels);
+                }
+            }
             FromUnit::Asks => {
                 let told = self.state.told.get(&number).cloned().unwrap_or_default();
                 write_to(&self.office, number, &told);
@@ -301,6 +332,34 @@ impl IrcWay {
                     }
                 }
             }
+        }
+    }
+
+    fn account_of(&self, unit: u32) -> Option<Login> {
+        let mut units = self.layout.loads();
+        let found = units.find(|(one, _)| one.index == unit);
+        found.map(|(unit, _)| unit.account.clone())
+    }
+
+    /// The unit that is in a channel, and its account.
+    ///
+    /// # Errors
+    /// Why nobody is, and whether that may pass.
+    pub(super) fn mouth(&self, channel: &Login) -> Result<(u32, Login), (bool, String)> {
+        match self.layout.find(channel) {
+            Found::At(place) => match place.state {
+                crate::channels::State::Confirmed(_) => {
+                    Ok((place.unit.index, place.unit.account.clone()))
+                }
+                crate::channels::State::Asked(_) => {
+                    Err((true, format!("{channel} is being joined")))
+                }
+            },
+            Found::Failed(failed) => Err((false, words(&failed.why))),
+            Found::Nowhere => Err((
+                false,
+                format!("the bot is not in {channel}: have it join first"),
+            )),
         }
     }
 

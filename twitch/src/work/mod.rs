@@ -14,6 +14,7 @@
 //! consumers  what consumers ask by the queues of a broker
 //! starting   consumers that begin, and wait for what they want
 //! saying     what consumers have the bot say, until it is answered
+//! writing    what units write: messages by PRIVMSG, and raw lines
 //! door       the invite page
 //! tidings    notices by webhook
 //! ```
@@ -36,6 +37,7 @@ mod speech;
 mod starting;
 mod state;
 mod tidings;
+mod writing;
 
 use std::{
     net::SocketAddr,
@@ -56,6 +58,7 @@ use crate::{
     helix::Helix,
     invite::Settings,
     name::{Login, UserId},
+    outbox::By,
     scale::Rules,
 };
 
@@ -117,12 +120,12 @@ pub struct PageConfig {
 /// As whom the bot speaks.
 #[derive(Clone, Debug)]
 pub struct Speaks {
-    /// Asks Twitch.
-    pub helix: Helix,
     /// The account.
     pub account: Login,
-    /// Its id.
-    pub id: UserId,
+    /// By which application and as which user it speaks by Helix; `None`: by IRC only.
+    pub helix: Option<(Helix, UserId)>,
+    /// How a message goes that does not say how.
+    pub by: By,
 }
 
 /// The once-per-bot work: which channels there are, and which unit has each. Given to

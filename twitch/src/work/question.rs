@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::name::Login;
+use crate::{name::Login, outbox::By};
 
 /// More channels are not taken in one question.
 const MOST: usize = 10_000;
@@ -27,6 +27,12 @@ pub(crate) struct Question {
     /// The id of the message that it answers, with `say`.
     #[serde(default)]
     pub(crate) reply_to: Option<String>,
+    /// How the message goes to Twitch, with `say`; `None`: the usual way.
+    #[serde(default)]
+    pub(crate) by: Option<By>,
+    /// The line of IRC that is written as it is, with `write`.
+    #[serde(default)]
+    pub(crate) line: Option<String>,
     /// So that a question that is asked twice says nothing twice, with `say`.
     #[serde(default)]
     pub(crate) id: Option<String>,
@@ -53,6 +59,7 @@ pub(crate) enum Verb {
     Revoke,
     Acknowledge,
     Say,
+    Write,
     Units,
 }
 
@@ -68,6 +75,8 @@ pub(crate) enum Answer {
     Rejected,
     /// Its broadcaster does not let the bot in.
     Unauthorised,
+    /// Nobody knows whether it was done.
+    Unknown,
 }
 
 impl Question {

@@ -8,17 +8,23 @@ use std::{
 };
 
 use baton_slave::unit::Office;
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, Speaks, may_block};
+use super::{
+    Shared, Speaks, may_block,
+    writing::{ANSWER, Spoken, Standings, Utterance},
+};
 use crate::{
-    helix::{Error, PERMIT, Sent},
+    helix::{Error, Helix, PERMIT, Sent},
     name::{Login, UserId},
     outbox::{
-        Budgets, Fate, Lease, LeaseId, Leased, Message, Outbox, Put, Restriction, Said, Standing,
-        UnixMs,
+        Budgets, By, Fate, Lease, LeaseId, Leased, Message, Outbox, Put, Restriction, Said, UnixMs,
     },
+    unit::Came,
 };
 
 /// Who leases: there is one, wherever the work runs.
@@ -30,6 +36,9 @@ pub(super) struct Speech {
     outbox: Shared<Outbox>,
     speaks: Speaks,
     office: Office,
+    standings: Standings,
+    /// To units, over the desk.
+    says: mpsc::Sender<Utterance>,
     put: Arc<Notify>,
     ended: Arc<Notify>,
 }
@@ -44,6 +53,8 @@ impl Speech {
         path: PathBuf,
         speaks: Speaks,
         office: Office,
+        standings: Standings,
+        says: mpsc::Sender<Utterance>,
     ) -> Result<Self, String> {
         let opened = may_block(move || {
             let mut outbox = Outbox::open(&path, Budgets::default())?;
@@ -56,6 +67,8 @@ impl Speech {
             outbox: Arc::new(Mutex::new(opened.map_err(|error| error.to_string())?)),
             speaks,
             office,
+            standings,
+            says,
             put: Arc::default(),
             ended: Arc::default(),
         })
@@ -77,6 +90,21 @@ impl Speech {
     /// By which account.
     pub(super) fn account(&self) -> Login {
         self.speaks.account.clone()
+    }
+
+    /// How a message goes. `asked`: how it is to.
+    ///
+    /// # Errors
+    /// There is no such way here.
+    pub(super) fn way(&self, asked: Option<By>) -> Result<By, String> {
+        match asked.unwrap_or(self.speaks.by) {
+            By::Helix if self.speaks.helix.is_none() => {
+                let why = "this bot does not speak by Helix: give baton-twitch --client-id and \
+                           --account-id, or say it by irc";
+                Err(why.to_owned())
+            }
+            by @ (By::Helix | By::Irc) => Ok(by),
+        }
     }
 
     /// A message is to be said.
@@ -110,14 +138,29 @@ impl Speech {
 
     /// Says what waits, until it is stopped.
     pub(super) async fn run(self, stop: CancellationToken, ids: Ids) {
-        loop {
+        // Channels in which nothing can be said right now, and until when.
+        let mut rest: BTreeMap<Login, Instant> = BTreeMap::new();
+        while !stop.is_cancelled() {
+            rest.retain(|_, until| *until > Instant::now());
+            let (standings, resting) = (self.standings.clone(), rest.clone());
+            let standing = move |account: &Login, channel: &Login| {
+                let rests = resting.contains_key(channel);
+                (!rests).then(|| standings.of(account, channel))
+            };
             let leased = self
-                .with(|outbox| outbox.lease(WHO, |_, _| Standing::Plain, now()))
+                .with(move |outbox| outbox.lease(WHO, standing, now()))
                 .await;
             let wait = match leased {
                 Ok(Leased::Message(lease)) => {
+                    let channel = lease.message.channel.clone();
                     // Not interrupted: what was begun has an outcome.
-                    self.say(*lease, &ids).await;
+                    let is_done = match lease.message.by {
+                        By::Helix => self.say(*lease, &ids).await,
+                        By::Irc => self.say_by_irc(*lease).await,
+                    };
+                    if !is_done {
+                        rest.insert(channel, Instant::now() + AGAIN);
+                    }
                     continue;
                 }
                 Ok(Leased::Nothing(at)) => at.map_or(LONGEST, |at| {
@@ -137,7 +180,8 @@ impl Speech {
         }
     }
 
-    async fn say(&self, lease: Lease, ids: &Ids) {
+    /// By Helix. `false`: not now, and it was given back.
+    async fn say(&self, lease: Lease, ids: &Ids) -> bool {
         let Lease {
             lease,
             message,
@@ -147,31 +191,30 @@ impl Speech {
             code: code.to_owned(),
             why,
         };
+        let Some((helix, sender)) = &self.speaks.helix else {
+            let why = "this bot does not speak by Helix any more".to_owned();
+            self.done(lease, refused("helix", why)).await;
+            return true;
+        };
         let known = match ids.get(&message.channel) {
             Some(id) => Some(id),
-            None => match self.ask_id(&message.channel, ids).await {
+            None => match self.ask_id(helix, &message.channel, ids).await {
                 Ok(id) => id,
-                Err(wait) => {
-                    self.give_back(lease).await;
-                    return sleep(wait).await;
-                }
+                Err(wait) => return self.later(lease, wait).await,
             },
         };
         let said = match known {
             None => refused("unknown_channel", "Twitch knows no such channel".to_owned()),
             Some(channel) => {
                 if self.office.permit(PERMIT).await.is_err() {
-                    self.give_back(lease).await;
-                    return sleep(LONGEST).await;
+                    return self.later(lease, LONGEST).await;
                 }
                 if now() >= begin_until {
-                    return self.give_back(lease).await;
+                    return self.later(lease, Duration::ZERO).await;
                 }
                 let reply = message.reply_to.as_deref();
-                let helix = &self.speaks.helix;
-                let sender = self.speaks.id.as_str();
                 match helix
-                    .say(channel.as_str(), sender, &message.text, reply)
+                    .say(channel.as_str(), sender.as_str(), &message.text, reply)
                     .await
                 {
                     Ok(Sent::Said { id }) => Said::Sent {
@@ -180,14 +223,66 @@ impl Speech {
                     Ok(Sent::Dropped { code, why }) => refused(&code, why),
                     Err(Error::Unreachable(_)) => Said::Unknown,
                     // Nothing was said, and nothing would be, by anybody of the application.
-                    Err(Error::TooMany { wait, .. }) => {
-                        self.give_back(lease).await;
-                        return sleep(wait.min(LONGEST)).await;
-                    }
+                    Err(Error::TooMany { wait, .. }) => return self.later(lease, wait).await,
                     Err(error) => refused("helix", error.to_string()),
                 }
             }
         };
+        self.done(lease, said).await;
+        true
+    }
+
+    /// By the unit that is in the channel. `false`: not now, and it was given back.
+    async fn say_by_irc(&self, lease: Lease) -> bool {
+        let Lease { lease, message, .. } = lease;
+        let (came, comes) = oneshot::channel();
+        let utterance = Utterance {
+            lease,
+            message,
+            came,
+        };
+        // The desk takes it as long as this task runs.
+        let spoken = match self.says.send(utterance).await {
+            Ok(()) => timeout(ANSWER, comes).await,
+            Err(_) => return self.later(lease, Duration::ZERO).await,
+        };
+        let said = match spoken {
+            Ok(Ok(Spoken::Came(Came::Written))) => Said::Sent { message_id: None },
+            Ok(Ok(Spoken::Came(Came::Not(why)))) => {
+                tracing::debug!(why, "a message waits");
+                return self.later(lease, Duration::ZERO).await;
+            }
+            Ok(Ok(Spoken::Refused(why))) => Said::Refused {
+                code: "irc".to_owned(),
+                why,
+            },
+            Ok(Ok(Spoken::Came(Came::Unknown)) | Err(_)) | Err(_) => {
+                if mutant!("said-again") {
+                    return self.later(lease, Duration::ZERO).await;
+                }
+                Said::Unknown
+            }
+        };
+        self.done(lease, said).await;
+        true
+    }
+
+    /// A unit says what became of a message of which nobody waits any more.
+    pub(super) async fn late(&self, lease: LeaseId, came: Came) {
+        // What certainly was not written has ended all the same: it was not said.
+        if came == Came::Written {
+            self.done(lease, Said::Sent { message_id: None }).await;
+        }
+    }
+
+    /// It was not begun, and waits again.
+    async fn later(&self, lease: LeaseId, wait: Duration) -> bool {
+        self.give_back(lease).await;
+        sleep(wait.min(LONGEST)).await;
+        false
+    }
+
+    async fn done(&self, lease: LeaseId, said: Said) {
         let done = self
             .with(move |outbox| outbox.done(lease, said, now()))
             .await;
@@ -202,11 +297,16 @@ impl Speech {
 
     /// The id of a channel that nobody has learnt here: a new process knows none. `None`: Twitch
     /// knows no such channel. An error: nobody can say it now, and for so long.
-    async fn ask_id(&self, channel: &Login, ids: &Ids) -> Result<Option<UserId>, Duration> {
+    async fn ask_id(
+        &self,
+        helix: &Helix,
+        channel: &Login,
+        ids: &Ids,
+    ) -> Result<Option<UserId>, Duration> {
         if self.office.permit(PERMIT).await.is_err() {
             return Err(LONGEST);
         }
-        let users = self.speaks.helix.users(std::slice::from_ref(channel)).await;
+        let users = helix.users(std::slice::from_ref(channel)).await;
         match users {
             Ok(users) => {
                 let found = users.into_iter().find(|user| user.login == *channel);
@@ -255,3 +355,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 fn now() -> UnixMs {
     SystemTime::now().into()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -30,8 +30,13 @@ const A_PAGE: usize = 1000;
 pub(super) struct Want {
     /// All channels that the bot is to be in: it leaves the others.
     #[serde(default)]
-    channels: Option<Vec<Named>>,
+    channels: Option<Vec<Wished>>,
 }
+
+/// A channel that is wanted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Named")]
+struct Wished(Wanted);
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(
@@ -75,7 +80,7 @@ struct Far {
     rows: Vec<Value>,
 }
 
-impl TryFrom<Named> for Wanted {
+impl TryFrom<Named> for Wished {
     type Error = String;
 
     fn try_from(named: Named) -> Result<Self, String> {
@@ -84,10 +89,10 @@ impl TryFrom<Named> for Wanted {
             Named::By { channel, account } => (channel, account),
         };
         let read = |name: String| name.parse::<Login>().map_err(|error| error.to_string());
-        Ok(Self {
+        Ok(Self(Wanted {
             account: account.map(read).transpose()?,
-            ..Self::new(read(channel)?)
-        })
+            ..Wanted::new(read(channel)?)
+        }))
     }
 }
 
@@ -130,8 +135,7 @@ impl Open {
                 ..Wishes::default()
             });
         };
-        let wishes = named.into_iter().map(Wanted::try_from);
-        let wishes: Vec<Wanted> = wishes.collect::<Result<_, _>>()?;
+        let wishes: Vec<Wanted> = named.into_iter().map(|Wished(wanted)| wanted).collect();
         let now = unix();
         let goal = wishes.clone();
         let (before, answers, left) = self

@@ -73,7 +73,7 @@ proptest! {
                 Step::Lease { who, is_moderator } => {
                     let standing = if is_moderator { Standing::Moderator } else { Standing::Plain };
                     let name = format!("slave{who}");
-                    let leased = place.outbox.lease(&name, |_, _| standing, at(now));
+                    let leased = place.outbox.lease(&name, |_, _| Some(standing), at(now));
                     if let Leased::Message(lease) = leased.expect("written") {
                         let limit = if is_moderator { 6 } else { 3 };
                         let account = lease.message.account.clone();
@@ -162,7 +162,7 @@ fn child() {
         let put = outbox.put(&message, Restriction::Nobody, at(n * 2_000));
         assert_eq!(put.expect("written"), Put::Taken);
         writeln!(out, "\nput {}", message.id).expect("somebody reads it");
-        let leased = outbox.lease("child", |_, _| Standing::Plain, at(n * 2_000));
+        let leased = outbox.lease("child", |_, _| Some(Standing::Plain), at(n * 2_000));
         let Leased::Message(lease) = leased.expect("written") else {
             panic!("there is one");
         };
@@ -210,7 +210,7 @@ fn what_a_process_was_told_before_it_was_killed_holds_after_it() {
         // What may have been sent is not sent again.
         let mut leased = BTreeSet::new();
         while let Leased::Message(lease) = outbox
-            .lease("other", |_, _| Standing::Plain, now)
+            .lease("other", |_, _| Some(Standing::Plain), now)
             .expect("written")
         {
             leased.insert(lease.message.id);

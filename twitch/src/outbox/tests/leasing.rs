@@ -53,7 +53,7 @@ fn the_leases_of_a_process_that_died_end_unknown_at_once_and_no_others() {
         place.put(id, channel, 0);
     }
     let mut lease = |who: &str| {
-        let lease = place.outbox.lease(who, |_, _| Standing::Plain, at(0));
+        let lease = place.outbox.lease(who, |_, _| Some(Standing::Plain), at(0));
         assert!(matches!(lease.expect("written"), Leased::Message(_)));
     };
     lease("one");
@@ -109,7 +109,11 @@ fn as_moderator_it_says_100_and_all_that_it_says_counts() {
         _ => Standing::Moderator,
     };
     let lease = |place: &mut Place, now| {
-        let leased = place.outbox.lease("slave", standing, at(now));
+        let leased = place.outbox.lease(
+            "slave",
+            |account, channel| Some(standing(account, channel)),
+            at(now),
+        );
         leased.expect("written")
     };
     place.put("plain", "there", 1);

@@ -49,7 +49,7 @@ impl Place {
     }
 
     fn lease_as(&mut self, standing: Standing, now: i64) -> Leased {
-        let leased = self.outbox.lease("slave", |_, _| standing, at(now));
+        let leased = self.outbox.lease("slave", |_, _| Some(standing), at(now));
         leased.expect("written")
     }
 
@@ -105,6 +105,7 @@ fn message(id: &str, channel: &str) -> Message {
         text: format!("this is {id}"),
         reply_to: None,
         ttl: Some(Duration::from_secs(600)),
+        by: By::default(),
     }
 }
 

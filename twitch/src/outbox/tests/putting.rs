@@ -117,6 +117,7 @@ fn what_waits_for_too_long_expires_and_that_is_its_outcome() {
     let mut place = Place::new();
     let default = Message {
         ttl: None,
+        by: By::default(),
         ..message("default", "some")
     };
     place

@@ -79,7 +79,11 @@ async fn twitch_ignores_no_account_however_late_messages_and_answers_are() {
             }
             while let Leased::Message(lease) = place
                 .outbox
-                .lease("slave", standing, at(ms))
+                .lease(
+                    "slave",
+                    |account, channel| Some(standing(account, channel)),
+                    at(ms),
+                )
                 .expect("written")
             {
                 let arrives = at(ms + random.random_range(0..4_000));

@@ -15,22 +15,31 @@
 
 mod party;
 mod report;
+mod speech;
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use baton_slave::unit::Office;
+use bytes::Bytes;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
 
-pub(crate) use self::report::FromUnit;
 use self::{
     party::{Party, Step},
     report::Report,
 };
+pub(crate) use self::{
+    report::FromUnit,
+    speech::{Came, ToIrc},
+};
 use super::transport::{Channels, Cut, Item, Link, Opened, Order, Transport};
-use crate::{irc::Address, name::Login};
+use crate::{
+    event::Event,
+    irc::{Address, is_moderator},
+    name::Login,
+};
 
 /// A unit without channels asks for them so often.
 const ASKS: Duration = Duration::from_secs(2);
@@ -79,6 +88,10 @@ impl Transport for Irc {
         Cut::Both {
             settle: self.0.settle,
         }
+    }
+
+    fn declines(&self, letter: &[u8]) -> Option<Bytes> {
+        ToIrc::declined(letter, "the unit does not serve here")
     }
 
     fn open(&self, opened: Opened) -> Link {
@@ -151,7 +164,11 @@ impl Unit {
             self.says(Item::Letter(Report::asks())).await?;
             let until = Instant::now() + ASKS;
             tokio::select! {
-                order = self.told.recv() => self.obeys(order.ok_or_else(gone)?).await?,
+                order = self.told.recv() => {
+                    if let Some(letter) = self.obeys(order.ok_or_else(gone)?).await? {
+                        self.declines(&letter).await?;
+                    }
+                }
                 () = sleep_until(until) => {}
             }
         }
@@ -160,14 +177,17 @@ impl Unit {
     async fn other_channels(&mut self) -> Result<Channels, Over> {
         loop {
             let order = self.told.recv().await.ok_or_else(gone)?;
-            self.obeys(order).await?;
+            if let Some(letter) = self.obeys(order).await? {
+                self.declines(&letter).await?;
+            }
             if let Some(channels) = self.channels.take() {
                 return Ok(channels);
             }
         }
     }
 
-    async fn obeys(&mut self, order: Order) -> Result<(), Over> {
+    /// A letter is the caller's to answer.
+    async fn obeys(&mut self, order: Order) -> Result<Option<ToIrc>, Over> {
         match order {
             Order::Take => {
                 self.is_live = true;
@@ -176,9 +196,10 @@ impl Unit {
                 }
             }
             Order::Channels(channels) => self.channels = Some(channels),
-            Order::Letter(_) => {}
+            // One that is of a later build is no letter.
+            Order::Letter(letter) => return Ok(serde_json::from_slice(&letter).ok()),
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn may_be_ready(&mut self) -> Result<(), Over> {
@@ -209,9 +230,18 @@ impl Unit {
             tokio::select! {
                 order = self.told.recv() => {
                     let was_live = self.is_live;
-                    self.obeys(order.ok_or_else(gone)?).await?;
+                    match self.obeys(order.ok_or_else(gone)?).await? {
+                        Some(ToIrc::Standings) => report.tells_standings(),
+                        Some(letter) => {
+                            let old = old.as_mut().map(|(old, _)| old);
+                            self.writes(letter, account.as_ref(), &mut party, old).await?;
+                        }
+                        None => {}
+                    }
                     if self.is_live && !was_live {
                         party.tries_again();
+                        // What was told while it prepared nobody has heard.
+                        report.tells_standings();
                     }
                     if let Some(next) = self.channels.take() {
                         if next.channels.is_empty() || next.account != account {
@@ -226,7 +256,12 @@ impl Unit {
                     }
                 }
                 step = party.step() => match step {
-                    Step::Event(event) => self.says(Item::Event(event)).await?,
+                    Step::Event(event) => {
+                        if let Some((channel, is_moderator)) = standing(&event) {
+                            report.stands(channel, is_moderator);
+                        }
+                        self.says(Item::Event(event)).await?;
+                    }
                     Step::Joined { channel, id } => {
                         report.joined(channel, id);
                         self.further().await?;
@@ -258,7 +293,9 @@ impl Unit {
                     old = None;
                 }
                 () = sleep_until(tells.unwrap_or_else(Instant::now)), if tells.is_some() => {
-                    self.says(Item::Letter(report.told())).await?;
+                    for letter in report.told() {
+                        self.says(Item::Letter(letter)).await?;
+                    }
                 }
             }
         }
@@ -294,12 +331,19 @@ impl Unit {
     }
 }
 
+/// What the account is in a channel, if that is what Twitch says.
+fn standing(event: &Event) -> Option<(Login, bool)> {
+    let is_state = &*event.kind == "USERSTATE";
+    let channel = event.channel.as_ref().filter(|_| is_state)?;
+    Some((channel.clone(), is_moderator(&event.text)))
+}
+
 /// A connection in whose place another one came is heard for so long at most: Twitch ends it
 /// sooner.
 const OLD: Duration = Duration::from_secs(60);
 
 /// What is still heard there; `None`: its end.
-async fn heard(old: Option<&mut (Party, Instant)>) -> Option<crate::event::Event> {
+async fn heard(old: Option<&mut (Party, Instant)>) -> Option<Event> {
     let Some((party, _)) = old else {
         return std::future::pending().await;
     };

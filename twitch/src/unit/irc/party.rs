@@ -101,6 +101,15 @@ impl Party {
         })
     }
 
+    pub(super) const fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Whether Twitch has confirmed that it is in a channel.
+    pub(super) fn is_in(&self, channel: &Login) -> bool {
+        self.joined.contains(channel)
+    }
+
     /// Whether it is where it can be.
     pub(super) fn is_complete(&self) -> bool {
         self.queue.is_empty() && self.asked.is_empty()

@@ -147,11 +147,16 @@ impl Life {
                     }
                 }
             }
-            Err(_) => {
-                if let Some(link) = &self.link {
+            Err(_) => match &self.link {
+                Some(link) if matches!(self.stage, Stage::Starting { .. } | Stage::Live) => {
                     link.tell(transport::Order::Letter(body));
                 }
-            }
+                Some(_) | None => {
+                    if let Some(answer) = self.units.transport.declines(&body) {
+                        self.seat.write_to_work(self.epoch, answer);
+                    }
+                }
+            },
         }
     }
 
