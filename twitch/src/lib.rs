@@ -17,6 +17,7 @@ pub mod outbox;
 mod publish;
 pub mod scale;
 mod seen;
+mod tls;
 mod unit;
 mod work;
 

@@ -3,7 +3,7 @@
 //! Nothing is sent on it but answers to Pings: Twitch closes a session whose client says
 //! something.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use futures_util::StreamExt;
 use http::Uri;
@@ -11,12 +11,15 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
-use tokio_websockets::{ClientBuilder, Limits, MaybeTlsStream, WebSocketStream};
+use tokio_websockets::{
+    ClientBuilder, Connector, Limits, MaybeTlsStream, Message, WebSocketStream,
+};
 
 use super::{
     Incoming,
     frame::{self, Frame},
 };
+use crate::tls;
 
 /// Longer messages end the session. A chat message has some KiB.
 const MAX_MESSAGE: usize = 1024 * 1024;
@@ -25,12 +28,35 @@ const MAX_MESSAGE: usize = 1024 * 1024;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// A session that is open.
-#[derive(Debug)]
 pub struct Session {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: Socket,
     id: String,
     keepalive: Duration,
     heard: Instant,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+enum Socket {
+    Network(Box<WebSocketStream<MaybeTlsStream<TcpStream>>>),
+    #[cfg(test)]
+    Memory(Box<WebSocketStream<tokio::io::DuplexStream>>),
+}
+
+impl Socket {
+    async fn next(&mut self) -> Option<Result<Message, tokio_websockets::Error>> {
+        match self {
+            Self::Network(socket) => socket.next().await,
+            #[cfg(test)]
+            Self::Memory(socket) => socket.next().await,
+        }
+    }
 }
 
 /// Why there is no session.
@@ -64,23 +90,52 @@ impl Session {
         let uri = address(url)?;
         let opens = async {
             let limits = Limits::default().max_payload_len(Some(MAX_MESSAGE));
-            let builder = ClientBuilder::from_uri(uri).limits(limits);
-            let (socket, _) = builder
-                .connect()
-                .await
-                .map_err(|error| Error::Unreachable(error.to_string()))?;
-            let mut session = Self {
-                socket,
-                id: String::new(),
-                keepalive: within,
-                heard: Instant::now(),
+            let failed = |error: &dyn std::error::Error| Error::Unreachable(error.to_string());
+            let connector = match uri.scheme_str() {
+                Some("wss") => {
+                    let connector = tls::connector().await;
+                    Connector::Rustls(connector.map_err(|error| failed(&error))?)
+                }
+                _ => Connector::Plain,
             };
-            session.welcome().await?;
-            Ok(session)
+            let builder = ClientBuilder::from_uri(uri)
+                .limits(limits)
+                .connector(&connector);
+            let (socket, _) = builder.connect().await.map_err(|error| failed(&error))?;
+            Self::begins(Socket::Network(Box::new(socket)), within).await
         };
         timeout(within, opens)
             .await
             .unwrap_or_else(|_| Err(Error::Unreachable(format!("nothing within {within:?}"))))
+    }
+
+    async fn begins(socket: Socket, within: Duration) -> Result<Self, Error> {
+        let mut session = Self {
+            socket,
+            id: String::new(),
+            keepalive: within,
+            heard: Instant::now(),
+        };
+        session.welcome().await?;
+        Ok(session)
+    }
+
+    /// Over a stream in memory, within 5 s.
+    #[cfg(test)]
+    pub(super) async fn over(stream: tokio::io::DuplexStream, path: &str) -> Result<Self, Error> {
+        let failed = |error: tokio_websockets::Error| Error::Unreachable(error.to_string());
+        let opens = async {
+            let uri: Uri = format!("ws://localhost{path}")
+                .parse()
+                .map_err(|_| Error::Address("the path is none".to_owned()))?;
+            let builder = ClientBuilder::from_uri(uri);
+            let (socket, _) = builder.connect_on(stream).await.map_err(failed)?;
+            Self::begins(Socket::Memory(Box::new(socket)), Duration::from_secs(5)).await
+        };
+        let late = |_| Err(Error::Unreachable("nothing within 5 s".to_owned()));
+        timeout(Duration::from_secs(5), opens)
+            .await
+            .unwrap_or_else(late)
     }
 
     async fn welcome(&mut self) -> Result<(), Error> {
@@ -135,13 +190,18 @@ impl Session {
                     return Err(ended(None, format!("it said nothing for {span:?}")));
                 }
             };
-            self.heard = Instant::now();
             if let Some((code, why)) = message.as_close() {
                 return Err(ended(Some(code.into()), why.to_owned()));
             }
+            // A Ping says that the connection is there, and not that Twitch sends what happens:
+            // that is what its keepalives are for.
             let Some(text) = message.as_text() else {
+                if mutant!("silence-unseen") {
+                    self.heard = Instant::now();
+                }
                 continue;
             };
+            self.heard = Instant::now();
             match frame::read(text) {
                 Ok(frame) => return Ok(frame),
                 // Without its text: events are never logged.
@@ -153,7 +213,15 @@ impl Session {
 
 /// An address of sessions: with TLS, or on this host.
 fn address(url: &str) -> Result<Uri, Error> {
-    let wrong = |why: &str| Error::Address(format!("{url:?}: {why}"));
+    // Without its query, which lets whoever knows it into the session.
+    let shown: String = url
+        .split('?')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(200)
+        .collect();
+    let wrong = |why: &str| Error::Address(format!("{shown:?}: {why}"));
     let uri: Uri = url.parse().map_err(|_| wrong("this is no address"))?;
     let host = uri.host().unwrap_or_default();
     let is_here = matches!(host, "127.0.0.1" | "localhost" | "[::1]");

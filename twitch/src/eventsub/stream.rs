@@ -7,11 +7,11 @@
 //!
 //! So nothing is missed, and what comes on both is handed on once.
 
-use std::time::Duration;
+use std::{collections::VecDeque, fmt, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
     task::JoinHandle,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
@@ -28,26 +28,42 @@ const QUIET: Duration = Duration::from_millis(500);
 /// After this time the session before is closed. Twitch closes it after 30 s.
 const OLD: Duration = Duration::from_secs(28);
 
-/// What came on the session before is known for so long.
+/// What came is known for so long: Twitch may send it again, and so may the other session.
 const KNOWN: Duration = Duration::from_secs(60);
 
-/// The next session is open within this time.
-const DIAL: Duration = Duration::from_secs(20);
+/// The next session is open within this time, or is tried again after a pause, for as long as
+/// the one before is there.
+const DIAL: Duration = Duration::from_secs(8);
+const PAUSE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Sessions before the newest, at most: Twitch may ask for one after the other.
+const BEFORE: usize = 3;
+
+type Opening = Pin<Box<dyn Future<Output = Result<Session, Error>> + Send>>;
+/// Opens the session at an address.
+type Opens = Arc<dyn Fn(String) -> Opening + Send + Sync>;
 
 /// See the module.
-#[derive(Debug)]
 pub struct Stream {
+    opens: Opens,
     current: Session,
     /// Whether it ended before the next one was open.
     is_over: bool,
-    /// Of the session that takes its place.
-    next: Option<JoinHandle<Result<Session, Error>>>,
-    before: Option<Before>,
+    next: Option<Next>,
+    /// The oldest first.
+    before: VecDeque<Before>,
     seen: Seen,
 }
 
+/// The session that takes the current one's place, while it is opened.
+struct Next {
+    url: String,
+    since: Instant,
+    opening: JoinHandle<Result<Session, Error>>,
+}
+
 /// The session whose place another one took.
-#[derive(Debug)]
 struct Before {
     session: Session,
     /// Until then it is read alone.
@@ -69,13 +85,20 @@ impl Stream {
     /// # Errors
     /// See [`Error`].
     pub async fn connect(url: &str, within: Duration) -> Result<Self, Error> {
-        Ok(Self {
-            current: Session::open(url, within).await?,
+        let first = Session::open(url, within).await?;
+        let opens: Opens = Arc::new(|url| Box::pin(async move { Session::open(&url, DIAL).await }));
+        Ok(Self::of(first, opens))
+    }
+
+    fn of(current: Session, opens: Opens) -> Self {
+        Self {
+            opens,
+            current,
             is_over: false,
             next: None,
-            before: None,
+            before: VecDeque::new(),
             seen: Seen::new(KNOWN),
-        })
+        }
     }
 
     /// What the newest session is called at Twitch.
@@ -88,11 +111,11 @@ impl Stream {
     pub async fn next(&mut self) -> Incoming {
         loop {
             let now = Instant::now();
-            let alone = self.before.as_ref().is_some_and(|it| it.is_alone(now));
-            let look = self.before.as_ref().map(|it| it.looks(now));
+            let alone = self.before.front().is_some_and(|it| it.is_alone(now));
+            let look = self.before.front().map(|it| it.looks(now));
             let came = tokio::select! {
                 biased;
-                heard = next_of(self.before.as_mut().map(|it| &mut it.session)) => Came::Before(heard),
+                heard = next_of(self.before.front_mut().map(|it| &mut it.session)) => Came::Before(heard),
                 opened = opened(self.next.as_mut()) => Came::Next(Box::new(opened)),
                 heard = self.current.next(), if !alone && !self.is_over => Came::Current(heard),
                 () = sleep_until(look.unwrap_or(now)), if look.is_some() => Came::Looks,
@@ -107,11 +130,11 @@ impl Stream {
         let now = Instant::now();
         match came {
             Came::Before(Heard::Incoming(Incoming::Ended { .. })) => {
-                self.before = None;
+                self.before.pop_front();
                 None
             }
             Came::Before(Heard::Incoming(incoming)) => {
-                if let Some(before) = &mut self.before {
+                if let Some(before) = self.before.front_mut() {
                     before.heard = now;
                 }
                 self.once(incoming, now)
@@ -126,52 +149,89 @@ impl Stream {
             Came::Current(Heard::Incoming(incoming)) => self.once(incoming, now),
             Came::Current(Heard::Reconnect(url)) => {
                 tracing::info!("Twitch wants another session in this one's place");
-                if self.next.is_none() {
-                    self.next = Some(tokio::spawn(async move { Session::open(&url, DIAL).await }));
-                }
+                self.is_over |= mutant!("old-session-left");
+                // The newest address is the one that is good.
+                self.opens_next(url, now, Duration::ZERO);
                 None
             }
-            Came::Next(opened) => {
-                self.next = None;
-                match *opened {
-                    Ok(session) => {
-                        let session = std::mem::replace(&mut self.current, session);
-                        let is_over = std::mem::take(&mut self.is_over);
-                        self.before = (!is_over).then_some(Before {
-                            session,
-                            first: now + FIRST,
-                            heard: now,
-                            until: now + OLD,
-                        });
-                        None
-                    }
-                    Err(error) => Some(Incoming::Ended {
-                        code: None,
-                        why: format!("the session in its place: {error}"),
-                    }),
-                }
-            }
+            Came::Next(opened) => self.next_is(*opened, now),
             Came::Looks => {
-                if self.before.as_ref().is_some_and(|it| it.until <= now) {
-                    self.before = None;
+                if self.before.front().is_some_and(|it| it.until <= now) {
+                    self.before.pop_front();
                 }
                 None
             }
         }
     }
 
-    /// What came on the other session is handed on once.
+    /// Opens the next session, after a pause.
+    fn opens_next(&mut self, url: String, since: Instant, pause: Duration) {
+        let opening = (self.opens)(url.clone());
+        let opening = tokio::spawn(async move {
+            sleep(pause).await;
+            opening.await
+        });
+        let next = Next {
+            url,
+            since,
+            opening,
+        };
+        if let Some(other) = self.next.replace(next) {
+            other.opening.abort();
+        }
+    }
+
+    fn next_is(&mut self, opened: Result<Session, Error>, now: Instant) -> Option<Incoming> {
+        let next = self.next.take()?;
+        match opened {
+            Ok(session) => {
+                let session = std::mem::replace(&mut self.current, session);
+                if !std::mem::take(&mut self.is_over) {
+                    if self.before.len() == BEFORE {
+                        self.before.pop_front();
+                    }
+                    self.before.push_back(Before {
+                        session,
+                        first: now + FIRST,
+                        heard: now,
+                        until: now + OLD,
+                    });
+                }
+                None
+            }
+            Err(error) if self.is_over => Some(Incoming::Ended {
+                code: None,
+                why: format!("the session in its place: {error}"),
+            }),
+            // The current one is there for as long as Twitch keeps it.
+            Err(error) => {
+                if now + PAUSE < next.since + PATIENCE {
+                    tracing::debug!(%error, "the next session is tried again");
+                    self.opens_next(next.url, next.since, PAUSE);
+                } else {
+                    tracing::warn!(%error, "there is no next session: this one is read to its end");
+                }
+                None
+            }
+        }
+    }
+
+    /// What came is handed on once.
     fn once(&mut self, incoming: Incoming, now: Instant) -> Option<Incoming> {
         let Incoming::Event(event) = &incoming else {
             return Some(incoming);
         };
-        // Only where two sessions may bring the same.
-        let watches = self.before.is_some() || self.next.is_some();
-        let known = event.key().is_some_and(|key| match watches {
-            true => !self.seen.insert(key, now),
-            false => self.seen.contains(&key),
-        });
-        (!known).then_some(incoming)
+        let is_known = event.key().is_some_and(|key| !self.seen.insert(key, now));
+        (!is_known).then_some(incoming)
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("current", &self.current)
+            .field("is_over", &self.is_over)
+            .finish_non_exhaustive()
     }
 }
 
@@ -196,18 +256,22 @@ async fn next_of(session: Option<&mut Session>) -> Heard {
     }
 }
 
-async fn opened(next: Option<&mut JoinHandle<Result<Session, Error>>>) -> Result<Session, Error> {
+async fn opened(next: Option<&mut Next>) -> Result<Session, Error> {
     let Some(next) = next else {
         return std::future::pending().await;
     };
     let gone = |error: tokio::task::JoinError| Err(Error::Unreachable(error.to_string()));
-    next.await.unwrap_or_else(gone)
+    (&mut next.opening).await.unwrap_or_else(gone)
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         if let Some(next) = &self.next {
-            next.abort();
+            next.opening.abort();
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

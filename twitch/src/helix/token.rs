@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::Full;
 use serde::Deserialize;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 use super::{
     Config, Error,
@@ -15,6 +18,9 @@ use super::{
 
 /// A token that ends within this time is not used any more.
 const MARGIN: Duration = Duration::from_secs(60);
+
+/// A token that somebody else asks for is waited for so long.
+const WAITS: Duration = Duration::from_secs(10);
 
 /// The newest token.
 #[derive(Debug)]
@@ -67,7 +73,11 @@ impl Tokens {
 
     /// A token that is valid, as far as is known. `refused`: this one is not.
     pub(super) async fn get(&self, http: &Http, refused: Option<&Bearer>) -> Result<Bearer, Error> {
-        let mut newest = self.newest.lock().await;
+        // Whoever has it asks for a token, which takes its time if Twitch hangs.
+        let Ok(mut newest) = timeout(WAITS, self.newest.lock()).await else {
+            let why = format!("a token was waited for {WAITS:?}, behind others who want one");
+            return Err(Error::Unreachable(why));
+        };
         if let Some(known) = &*newest
             && refused.is_none_or(|refused| refused.value != known.value)
             && Instant::now() + MARGIN < known.until
@@ -113,5 +123,38 @@ impl Tokens {
             value,
             until: Instant::now() + lasts,
         })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::helix::Helix;
+
+    /// In stepped time: nothing but the deadlines passes it.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_for_a_token_that_hangs_holds_nobody_up_for_longer_than_its_own_deadline() {
+        let hangs = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/oauth2", hangs.local_addr().unwrap());
+        let config = Config::new("client", "se cret&").with_oauth(&url);
+        let helix = Helix::new(config).unwrap();
+        let began = Instant::now();
+        let asks = (0..8).map(|_| {
+            let helix = helix.clone();
+            tokio::spawn(async move { helix.conduits().await })
+        });
+        for asked in asks.collect::<Vec<_>>() {
+            let error = asked.await.unwrap().unwrap_err();
+            assert!(matches!(error, Error::Unreachable(_)), "{error}");
+            assert!(!format!("{error} {error:?} {helix:?}").contains("cret"));
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(25),
+            "{:?}",
+            began.elapsed()
+        );
     }
 }

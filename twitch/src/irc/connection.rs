@@ -1,14 +1,12 @@
 //! One connection, from its login to its end.
 
-use std::{collections::BTreeMap, fmt, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, io, time::Duration};
 
-use hyper_rustls::ConfigBuilderExt;
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
-use tokio_rustls::TlsConnector;
 
 use super::{
     Address, Reason,
@@ -18,6 +16,7 @@ use super::{
 use crate::{
     event::Event,
     name::{Login, UserId},
+    tls,
 };
 
 /// The own PING is sent after so long, and answered within [`ANSWER`]: a connection that is
@@ -38,9 +37,18 @@ pub(crate) const LONGEST: usize = 500;
 pub struct Connection {
     wire: Wire,
     me: Login,
-    /// Joins that are not confirmed: since when, and whether the own JOIN came back.
-    joins: BTreeMap<Login, (Instant, bool)>,
+    joins: BTreeMap<Login, Joining>,
     ping: Ping,
+}
+
+/// A join that is not confirmed: the own JOIN has to come back and the room's state to come, in
+/// whichever order.
+#[derive(Debug)]
+struct Joining {
+    since: Instant,
+    is_echoed: bool,
+    /// The state came, with this id.
+    room: Option<Option<UserId>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +88,14 @@ pub enum Error {
     /// It cannot be reached, or did not answer.
     #[error("IRC cannot be reached: {0}")]
     Unreachable(String),
+    /// Twitch does not log it in now, as after too many logins of the account.
+    #[error("Twitch does not log {login} in now: {why}")]
+    NotNow {
+        /// As whom.
+        login: Login,
+        /// What it says.
+        why: String,
+    },
     /// The login is refused: the token is wrong, or of another account.
     #[error(
         "Twitch refuses the login of {login}: {why}. Give a token of this account with chat:read"
@@ -106,9 +122,15 @@ impl Connection {
             let wire = connect(address).await.map_err(unreachable)?;
             login(wire, account).await
         };
-        timeout(within, opens)
-            .await
-            .unwrap_or_else(|_| Err(Error::Unreachable(format!("nothing within {within:?}"))))
+        Self::within(within, opens).await
+    }
+
+    async fn within(
+        within: Duration,
+        opens: impl Future<Output = Result<Self, Error>>,
+    ) -> Result<Self, Error> {
+        let late = || Err(Error::Unreachable(format!("nothing within {within:?}")));
+        timeout(within, opens).await.unwrap_or_else(|_| late())
     }
 
     /// As whom it is logged in.
@@ -120,7 +142,12 @@ impl Connection {
     /// Joins a channel. What comes of it is heard.
     pub fn join(&mut self, channel: &Login) {
         self.wire.say(&format!("JOIN #{channel}"));
-        self.joins.insert(channel.clone(), (Instant::now(), false));
+        let joining = Joining {
+            since: Instant::now(),
+            is_echoed: false,
+            room: None,
+        };
+        self.joins.insert(channel.clone(), joining);
     }
 
     /// Leaves a channel.
@@ -213,32 +240,38 @@ impl Connection {
             }
             Line::Reconnect => Some(Heard::Reconnect),
             Line::Echo(channel) => {
-                if let Some((_, echoed)) = self.joins.get_mut(&channel) {
-                    *echoed = true;
-                }
-                None
+                self.joins.get_mut(&channel)?.is_echoed = true;
+                self.may_be_joined(channel)
             }
-            Line::Room(channel, id, event) => match self.joins.get(&channel) {
-                Some((_, true)) => {
-                    self.joins.remove(&channel);
-                    Some(Heard::Joined { channel, id })
+            Line::Room(channel, id, event) => match self.joins.get_mut(&channel) {
+                Some(joining) => {
+                    joining.room = Some(id);
+                    self.may_be_joined(channel)
                 }
                 // Its settings changed.
-                Some((_, false)) | None => Some(Heard::Event(event)),
+                None => Some(Heard::Event(event)),
             },
-            Line::NoJoin(channel, why) => {
-                let was_asked = self.joins.remove(&channel).is_some();
-                was_asked.then_some(Heard::JoinFailed { channel, why })
-            }
+            Line::NoJoin(channel, why, event) => Some(match self.joins.remove(&channel) {
+                Some(_) => Heard::JoinFailed { channel, why },
+                // It is about something that was said there.
+                None => Heard::Event(event),
+            }),
             Line::Event(event) => Some(Heard::Event(event)),
             Line::Welcome(_) | Line::Refused(_) | Line::Left(_) | Line::Nothing => None,
         }
     }
 
+    fn may_be_joined(&mut self, channel: Login) -> Option<Heard> {
+        let joining = self.joins.get_mut(&channel)?;
+        let id = joining.room.take_if(|_| joining.is_echoed)?;
+        self.joins.remove(&channel);
+        Some(Heard::Joined { channel, id })
+    }
+
     /// A join that was not answered in time.
     fn overdue(&mut self, now: Instant) -> Option<Heard> {
         let mut joins = self.joins.iter();
-        let late = joins.find(|(_, (since, _))| *since + JOIN <= now);
+        let late = joins.find(|(_, joining)| joining.since + JOIN <= now);
         let channel = late.map(|(channel, _)| channel.clone())?;
         self.joins.remove(&channel);
         Some(Heard::JoinFailed {
@@ -248,7 +281,11 @@ impl Connection {
     }
 
     fn deadline(&self) -> Instant {
-        let joins = self.joins.values().map(|(since, _)| *since + JOIN).min();
+        let joins = self
+            .joins
+            .values()
+            .map(|joining| joining.since + JOIN)
+            .min();
         let ping = match self.ping {
             Ping::Due(at) => at,
             Ping::Sent(at) => at + ANSWER,
@@ -277,14 +314,8 @@ async fn connect(address: &Address) -> io::Result<Wire> {
     if !address.tls {
         return Ok(Wire::new(stream));
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_native_roots()?
-        .with_no_client_auth();
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let connector = TlsConnector::from(Arc::new(config));
+    let connector = tls::connector().await?;
     Ok(Wire::new(connector.connect(name, stream).await?))
 }
 
@@ -292,6 +323,12 @@ async fn login(mut wire: Wire, account: Option<(&Login, &str)>) -> Result<Connec
     wire.say("CAP REQ :twitch.tv/tags twitch.tv/commands");
     let login = match account {
         Some((login, token)) => {
+            // It would end the line, or be refused with words about something else.
+            if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                let why = "the token is empty, or has a space or a control character".to_owned();
+                let login = login.clone();
+                return Err(Error::Refused { login, why });
+            }
             wire.say(&format!("PASS oauth:{token}"));
             login.clone()
         }
@@ -309,7 +346,7 @@ async fn login(mut wire: Wire, account: Option<(&Login, &str)>) -> Result<Connec
                     ping: Ping::Due(Instant::now() + PING),
                 });
             }
-            Line::Refused(why) => return Err(Error::Refused { login, why }),
+            Line::Refused(why) => return Err(refused(login, why)),
             Line::Ping(word) => {
                 wire.say(&format!("PONG :{word}"));
             }
@@ -325,6 +362,15 @@ async fn login(mut wire: Wire, account: Option<(&Login, &str)>) -> Result<Connec
     }
 }
 
+/// What Twitch says of the token stays as it is; anything else may pass.
+fn refused(login: Login, why: String) -> Error {
+    let finals = ["Login authentication failed", "Improperly formatted auth"];
+    match finals.iter().any(|text| why.starts_with(text)) {
+        true => Error::Refused { login, why },
+        false => Error::NotNow { login, why },
+    }
+}
+
 /// Twitch lets anybody read who is called like this.
 fn anonymous() -> Login {
     let mut bytes = [0; 2];
@@ -335,3 +381,7 @@ fn anonymous() -> Login {
         .parse()
         .unwrap_or_else(|_| unreachable!("a login"))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

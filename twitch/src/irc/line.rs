@@ -36,8 +36,8 @@ pub(super) enum Line {
     Echo(Login),
     /// The room's state: with the id of the channel.
     Room(Login, Option<UserId>, Event),
-    /// A JOIN is refused.
-    NoJoin(Login, Reason),
+    /// A JOIN is refused; or, where none was asked for, something that was said.
+    NoJoin(Login, Reason, Event),
     /// The own PART came back.
     Left(Login),
     Event(Event),
@@ -84,12 +84,10 @@ pub(super) fn read(text: &str, me: Option<&Login>) -> Line {
             Some(name) => Line::Room(name.clone(), tag("room-id").map(UserId::from), event()),
             None => Line::Nothing,
         },
-        Command::Notice => notice(
-            message.text().unwrap_or_default(),
-            tag("msg-id"),
-            channel.clone(),
-        )
-        .unwrap_or_else(|| Line::Event(event())),
+        Command::Notice => {
+            let text = message.text().unwrap_or_default();
+            notice(text, tag("msg-id"), channel.clone(), event())
+        }
         Command::Privmsg
         | Command::UserNotice
         | Command::ClearChat
@@ -126,16 +124,19 @@ pub fn is_moderator(text: &str) -> bool {
     })
 }
 
-fn notice(text: &str, id: Option<&str>, channel: Option<Login>) -> Option<Line> {
+fn notice(text: &str, id: Option<&str>, channel: Option<Login>, event: Event) -> Line {
     let reason = match id {
         Some("msg_concurrent_channel_limit_reached") => Reason::Cap,
         Some("msg_banned") => Reason::Banned,
         Some("msg_channel_suspended" | "tos_ban") => Reason::Suspended,
         // Before the login nothing has an id.
-        None if channel.is_none() => return Some(Line::Refused(text.chars().take(200).collect())),
-        Some(_) | None => return None,
+        None if channel.is_none() => return Line::Refused(text.chars().take(200).collect()),
+        Some(_) | None => return Line::Event(event),
     };
-    channel.map(|channel| Line::NoJoin(channel, reason))
+    match channel {
+        Some(channel) => Line::NoJoin(channel, reason, event),
+        None => Line::Event(event),
+    }
 }
 
 /// What happened, with what tells it from everything else.
@@ -219,7 +220,7 @@ mod tests {
         assert_eq!(own, Line::Echo(one.clone()));
         assert_eq!(read(":x!x@x.tmi.twitch.tv JOIN #one"), Line::Nothing);
         let refused = |id: &str| read(&format!("@msg-id={id} :tmi.twitch.tv NOTICE #one :no"));
-        assert_eq!(refused("msg_banned"), Line::NoJoin(one, Reason::Banned));
+        assert!(matches!(refused("msg_banned"), Line::NoJoin(at, Reason::Banned, _) if at == one));
         assert!(matches!(refused("slow_on"), Line::Event(_)));
         let login = read(":tmi.twitch.tv NOTICE * :Login authentication failed");
         assert_eq!(

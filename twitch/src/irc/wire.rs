@@ -23,6 +23,8 @@ pub(super) struct Wire {
     socket: Box<dyn Socket>,
     read: BytesMut,
     write: BytesMut,
+    /// Whether the socket may hold back something of what was written.
+    is_unflushed: bool,
 }
 
 impl Wire {
@@ -31,6 +33,7 @@ impl Wire {
             socket: Box::new(socket),
             read: BytesMut::with_capacity(8 * 1024),
             write: BytesMut::new(),
+            is_unflushed: false,
         }
     }
 
@@ -56,8 +59,11 @@ impl Wire {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             self.write.advance(written);
+            self.is_unflushed = true;
         }
-        self.socket.flush().await
+        self.socket.flush().await?;
+        self.is_unflushed = false;
+        Ok(())
     }
 
     /// The next line, while what waits is written. Survives being cancelled.
@@ -74,17 +80,20 @@ impl Wire {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
             }
             let (mut reader, mut writer) = tokio::io::split(&mut self.socket);
+            let writes = !self.write.is_empty();
             tokio::select! {
                 read = reader.read_buf(&mut self.read) => {
                     if read? == 0 {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                 }
-                written = writer.write(&self.write), if !self.write.is_empty() => {
-                    let written = written?;
-                    self.write.advance(written);
-                    if self.write.is_empty() {
-                        writer.flush().await?;
+                written = writes_on(&mut writer, &self.write), if writes || self.is_unflushed => {
+                    match written? {
+                        Some(written) => {
+                            self.write.advance(written);
+                            self.is_unflushed = true;
+                        }
+                        None => self.is_unflushed = false,
                     }
                 }
             }
@@ -97,6 +106,18 @@ impl Wire {
         let line = self.read.split_to(end + 1);
         let line = String::from_utf8_lossy(&line);
         Some(line.trim_end_matches(['\r', '\n']).to_owned())
+    }
+}
+
+/// Writes a part of what waits, or flushes where nothing does. A step of its own: cancelled, it
+/// is done the next time.
+async fn writes_on(
+    writer: &mut (impl AsyncWrite + Unpin),
+    waits: &[u8],
+) -> io::Result<Option<usize>> {
+    match waits.is_empty() {
+        true => writer.flush().await.map(|()| None),
+        false => writer.write(waits).await.map(Some),
     }
 }
 

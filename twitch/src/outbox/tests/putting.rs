@@ -227,7 +227,7 @@ fn the_fate_of_a_message_is_known_until_its_outcome_was_read() {
     assert_eq!(fate(&place, "a"), Some(sent));
     // Nobody sends the other one in time; a process that comes after knows both.
     let mut next = place.killed();
-    next.outbox.sweep(at(60_000)).expect("written");
+    next.outbox.sweep(at(700_000)).expect("written");
     assert_eq!(fate(&next, "b"), Some(Fate::Ended(Outcome::Expired)));
     let all = next.outbox.outcomes(0, 10).expect("it is read");
     let last = all.last().expect("there are two").number;
