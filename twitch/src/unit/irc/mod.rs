@@ -221,6 +221,8 @@ impl Unit {
         let mut party = self.open(&wanted).await?;
         // The one in whose place another one comes.
         let mut old: Option<(Party, Instant)> = None;
+        // When the next one is opened that Twitch wants.
+        let mut renews: Option<Instant> = None;
         loop {
             if party.is_complete() {
                 self.may_be_ready().await?;
@@ -273,14 +275,7 @@ impl Unit {
                     Step::Waits => self.further().await?,
                     Step::Reconnect => {
                         tracing::info!("Twitch wants another connection in this one's place");
-                        match self.open(&wanted).await {
-                            Ok(next) => {
-                                let until = Instant::now() + OLD;
-                                old = Some((std::mem::replace(&mut party, next), until));
-                            }
-                            // This one goes on for a while; behind its end another one comes.
-                            Err(over) => tracing::warn!(why = over.why, "there is none yet"),
-                        }
+                        renews = Some(Instant::now());
                     }
                     Step::Ended(why) => return Err(over(why, false)),
                     Step::NoPermit(why) => return Err(over(why, true)),
@@ -291,6 +286,23 @@ impl Unit {
                 },
                 () = sleep_until(old_ends.unwrap_or_else(Instant::now)), if old_ends.is_some() => {
                     old = None;
+                }
+                () = sleep_until(renews.unwrap_or_else(Instant::now)), if renews.is_some() => {
+                    renews = match self.open(&wanted).await {
+                        Ok(next) => {
+                            let left = std::mem::replace(&mut party, next);
+                            // One that had not joined yet has nothing to be heard on for.
+                            if left.is_complete() || old.is_none() {
+                                old = Some((left, Instant::now() + OLD));
+                            }
+                            None
+                        }
+                        // This one goes on for a while; behind its end another one comes.
+                        Err(over) => {
+                            tracing::warn!(why = over.why, "there is none yet");
+                            Some(Instant::now() + RENEWS)
+                        }
+                    };
                 }
                 () = sleep_until(tells.unwrap_or_else(Instant::now)), if tells.is_some() => {
                     for letter in report.told() {
@@ -341,6 +353,9 @@ fn standing(event: &Event) -> Option<(Login, bool)> {
 /// A connection in whose place another one came is heard for so long at most: Twitch ends it
 /// sooner.
 const OLD: Duration = Duration::from_secs(60);
+
+/// A connection that cannot be opened in its place is tried again after this time.
+const RENEWS: Duration = Duration::from_secs(3);
 
 /// What is still heard there; `None`: its end.
 async fn heard(old: Option<&mut (Party, Instant)>) -> Option<Event> {
