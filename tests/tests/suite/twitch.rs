@@ -1,5 +1,6 @@
 //! Fleets on the simulated Twitch.
 
+mod invite;
 mod memory;
 mod scaling;
 
