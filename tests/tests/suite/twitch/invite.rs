@@ -209,7 +209,12 @@ async fn a_broadcaster_walks_the_invite_page_and_the_bot_comes_and_goes_with_the
         ..Fault::new(FaultName::Revoke)
     };
     assert_eq!(fleet.twitch.fault(disconnects).unwrap(), 1);
-    assert_ne!(row(&fleet, false).await["state"], "joined");
+    assert_eq!(row(&fleet, false).await["state"], "unauthorised");
+    let never = json!({ "verb": "where", "channels": ["channel3", "channel4"] });
+    let never = ask(&fleet, never).await;
+    for row in never["channels"].as_array().unwrap() {
+        assert_eq!(row["state"], "left", "{never}");
+    }
     assert!(!hears(&fleet).await);
     let refused = ask(&fleet, join).await;
     assert_eq!(refused["channels"][0]["answer"], "unauthorised");
