@@ -96,8 +96,9 @@ fn all_of(view: &View, host: &str) -> Result<String, String> {
     });
     match dark(own.filter(|shard| !shard.gets_events())) {
         None => Ok(format!(
-            "ready: {} of host {host} answer\n",
-            count(slaves.len())
+            "ready: {} of host {host} {}\n",
+            count(slaves.len()),
+            answer(slaves.len())
         )),
         Some((first, count)) => Err(format!("{count} shards of {host} get no events; {first}")),
     }
@@ -111,7 +112,11 @@ fn one_of(view: &View, host: Option<&str>) -> Result<String, String> {
     };
     match slaves.iter().filter(|slave| answers(slave)).count() {
         0 => Err(format!("none of {} answers", count(slaves.len()))),
-        some => Ok(format!("ready: {some} of {} answer\n", count(slaves.len()))),
+        some => Ok(format!(
+            "ready: {some} of {} {}\n",
+            count(slaves.len()),
+            answer(some)
+        )),
     }
 }
 
@@ -150,6 +155,13 @@ fn dark<'a>(
     let first = shards.next()?;
     let said = format!("shard {}: {}", first.shard, first.state);
     Some((said, shards.count() + 1))
+}
+
+const fn answer(slaves: usize) -> &'static str {
+    match slaves {
+        1 => "answers",
+        _ => "answer",
+    }
 }
 
 fn count(slaves: usize) -> String {
@@ -235,17 +247,27 @@ mod tests {
     }
 
     #[test]
+    fn the_clock_of_a_host_changes_nobodys_health() {
+        for began in [0, 1, u64::MAX] {
+            let mut view = view();
+            view.shards[2].session_began_unix_ms = Some(began);
+            assert!(all(&view).is_ok() && all_of(&view, "db1").is_ok());
+            assert!(one_of(&view, Some("db1")).is_ok());
+        }
+    }
+
+    #[test]
     fn one_slave_that_answers_is_enough_where_that_is_asked() {
         let mut view = view();
         view.slaves[0].connected = false;
         assert!(all_of(&view, OWN).is_err());
         let one = one_of(&view, Some(OWN)).unwrap();
-        assert_eq!(one, "ready: 1 of 2 slaves answer\n");
+        assert_eq!(one, "ready: 1 of 2 slaves answers\n");
         view.slaves[1].hangs = true;
         assert!(one_of(&view, Some(OWN)).unwrap_err().contains("none of 2"));
         assert_eq!(
             one_of(&view, None).unwrap(),
-            "ready: 1 of 3 slaves answer\n"
+            "ready: 1 of 3 slaves answers\n"
         );
         view.slaves.clear();
         assert!(one_of(&view, None).is_err());

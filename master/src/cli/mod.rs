@@ -198,10 +198,10 @@ struct RunArguments {
 struct OperatorArguments {
     /// Configuration file of the master [default: baton/baton.toml in ~/.config
     /// or /etc]
-    #[arg(long, env = "BATON_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "BATON_CONFIG", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Runtime directory of the master
-    #[arg(long, env = "BATON_RUNTIME_DIR", value_name = "DIR")]
+    #[arg(long, env = "BATON_RUNTIME_DIR", value_name = "DIR", global = true)]
     runtime_dir: Option<PathBuf>,
 }
 

@@ -57,6 +57,8 @@ type Histograms = Family<Label, Histogram, fn() -> Histogram>;
 pub struct Metrics {
     registry: Registry,
     deploys: Counters,
+    /// What there is of a service that replays, and of no other.
+    of_replays: Registry,
     gap: Histograms,
     /// What slaves that are not known to be dead said of themselves.
     reported: Mutex<BTreeMap<SlaveId, Reported>>,
@@ -84,6 +86,7 @@ impl Default for Metrics {
         let saves: fn() -> Histogram = || Histogram::new(TIMES);
         let mut metrics = Self {
             registry: Registry::with_prefix(PREFIX),
+            of_replays: Registry::with_prefix(PREFIX),
             deploys: Family::default(),
             gap: Family::new_with_constructor(gaps),
             reported: Mutex::default(),
@@ -201,6 +204,7 @@ impl Metrics {
     fn register(&mut self) {
         let Self {
             registry,
+            of_replays,
             deploys,
             gap,
             reported: _,
@@ -244,12 +248,12 @@ impl Metrics {
             "Slaves that were dead by their leases, because they were silent",
             leases_over.clone(),
         );
-        registry.register(
+        of_replays.register(
             "sessions_lost",
             "Sessions that ended with events missing",
             sessions_lost.clone(),
         );
-        registry.register(
+        of_replays.register(
             "events_given_up",
             "Events that no slave finished and Discord no longer replays",
             events_given_up.clone(),
@@ -264,7 +268,7 @@ impl Metrics {
             "Slaves that ended, by cause: left (exit code 0), exit_code, signal, killed (by the master), unknown",
             deaths.clone(),
         );
-        registry.register(
+        of_replays.register(
             "soaks_shortened",
             "Soaks shorter than was asked for, so that everything can go back",
             soaks_shortened.clone(),
@@ -274,12 +278,12 @@ impl Metrics {
             "Orders to RESUME a session, after a seal or a death",
             resumes.clone(),
         );
-        registry.register(
+        of_replays.register(
             "identify_requests",
             "Shards that asked to IDENTIFY: session_lost is an op 9 or its like",
             identifies.clone(),
         );
-        registry.register(
+        of_replays.register(
             "identify_permits",
             "IDENTIFYs that were permitted",
             permits.clone(),
@@ -361,7 +365,11 @@ impl Metrics {
     #[must_use]
     pub fn text(&self, scrape: &Scrape<'_>) -> String {
         let mut text = String::new();
-        let written = encode_registry(&mut text, &self.registry)
+        let mut written = encode_registry(&mut text, &self.registry);
+        if !scrape.view.overlaps {
+            written = written.and_then(|()| encode_registry(&mut text, &self.of_replays));
+        }
+        let written = written
             .and_then(|()| encode_registry(&mut text, &scrape.registry(&self.reported())))
             .and_then(|()| encode_eof(&mut text));
         debug_assert!(written.is_ok(), "a string takes everything");

@@ -124,6 +124,12 @@ impl Scrape<'_> {
             "1 while reports are collected after a start",
             Some(adopting),
         );
+        if !self.view.overlaps {
+            self.identifies(ours);
+        }
+    }
+
+    fn identifies(&self, ours: &mut Registry) {
         let left = self.view.identifies_left.map(u64::from);
         one(
             ours,
@@ -186,6 +192,13 @@ impl Scrape<'_> {
             "Events of all shards, by their checkpoints",
             rate,
         );
+        if !self.view.overlaps {
+            self.replay(ours);
+        }
+    }
+
+    /// How far what Discord replays goes.
+    fn replay(&self, ours: &mut Registry) {
         let behind = self
             .view
             .shards
@@ -322,12 +335,12 @@ impl Scrape<'_> {
             }),
         );
         type Millis = fn(&SlaveView) -> Option<u64>;
-        let times: [(&str, &str, Millis); 3] = [
-            (
-                "slave_handler_lag",
-                "For how long its oldest unfinished event has been with it",
-                |slave| slave.lag_ms,
-            ),
+        let lag: (&str, &str, Millis) = (
+            "slave_handler_lag",
+            "For how long its oldest unfinished event has been with it",
+            |slave| slave.lag_ms,
+        );
+        let of_gateway: [(&str, &str, Millis); 2] = [
             (
                 "slave_silence",
                 "For how long nothing came from Discord on its quietest open connection",
@@ -339,7 +352,8 @@ impl Scrape<'_> {
                 |slave| slave.heartbeat_ms,
             ),
         ];
-        for (name, help, ms) in times {
+        let of_gateway = of_gateway.into_iter().filter(|_| !self.view.overlaps);
+        for (name, help, ms) in std::iter::once(lag).chain(of_gateway) {
             ours.register_with_unit(name, help, Unit::Seconds, each::seconds(slaves, ms));
         }
         ours.register(
@@ -389,12 +403,14 @@ impl Scrape<'_> {
             "Events of these whose handler failed",
             failed,
         );
-        ours.register_with_unit(
-            "slave_full",
-            "Time in which its shards took nothing from Discord, of all together; status says why",
-            Unit::Seconds,
-            full,
-        );
+        if !self.view.overlaps {
+            ours.register_with_unit(
+                "slave_full",
+                "Time in which its shards took nothing from Discord, of all together; status says why",
+                Unit::Seconds,
+                full,
+            );
+        }
         ours.register_with_unit(
             "slave_checkpoint_age",
             "Since its last checkpoint; without events there is none",

@@ -6,6 +6,7 @@ mod counts;
 mod dashboard;
 mod of_some;
 mod parsed;
+mod twitch;
 
 use baton_core::{
     event::Evidence,

@@ -1,7 +1,9 @@
 //! Fleets on the simulated Twitch.
 
 mod consumers;
+mod invite;
 mod memory;
+mod metrics;
 mod saying;
 mod scaling;
 
@@ -202,13 +204,18 @@ async fn conduit_of_two(subscribed: u32, more: &[&str]) -> TwitchFleet {
 /// Two shards of a conduit, in a fleet that may have more units, with the chat of the first
 /// channels of 30.
 async fn conduit_with(units: u32, subscribed: u32, arguments: &[&str]) -> TwitchFleet {
+    conduit_of(units, 0, subscribed, arguments).await
+}
+
+/// The same, with standbys.
+async fn conduit_of(units: u32, standbys: u32, subscribed: u32, arguments: &[&str]) -> TwitchFleet {
     let options = TwitchOptions {
         twitch: Config {
             channels: 30,
             ..Config::default()
         },
         units,
-        standbys: 0,
+        standbys,
         limits: "contact = \"300ms\"\nsoak = \"1s\"\ncanary_time = \"0s\"\nping = \"500ms\"\n"
             .to_owned(),
         arguments: arguments.iter().map(|&text| text.to_owned()).collect(),

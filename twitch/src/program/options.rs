@@ -217,9 +217,8 @@ impl Options {
 
     /// When units come and go.
     ///
-    /// A shard has 500 channels by default: 20 shards then have the 10,000 that an application
-    /// may read where nobody has let it in, and that fleet was measured. A conduit keeps two: a
-    /// message for a shard without a session is tried on one other.
+    /// A shard has 500 channels by default: that fleet was measured. A conduit keeps two: a message
+    /// for a shard without a session is tried on one other.
     pub(crate) fn rules(&self) -> Result<Rules, Error> {
         let (limit, min, max) = match self.transport {
             Way::Irc => (90, 1, 100),

@@ -25,9 +25,7 @@ impl Open {
     ) -> Result<Value, String> {
         match question.verb {
             Verb::List => self.lists(question.after).await,
-            Verb::Where => Ok(rows(
-                channels.iter().map(|name| self.row_of(name)).collect(),
-            )),
+            Verb::Where => self.wheres(channels).await,
             Verb::Join => self.joins(channels, question.account).await,
             Verb::Part => self.parts(channels).await,
             Verb::Authorise => self.authorises(channels).await,
@@ -51,6 +49,9 @@ impl Open {
             if !channel.wanted {
                 shown["state"] = json!("left");
                 shown["why"] = Value::Null;
+            } else if self.manages && !channel.is_authorised() {
+                shown["state"] = json!("unauthorised");
+                shown["why"] = json!("its broadcaster has not let the bot in");
             }
             shown["authorised"] = json!(channel.is_authorised());
             shown["account"] = json!(channel.account);
@@ -60,6 +61,22 @@ impl Open {
         let mut answer = rows(shown.collect());
         answer["after"] = json!(more.flatten());
         Ok(answer)
+    }
+
+    /// One that is not to be joined is not on its way.
+    async fn wheres(&mut self, channels: Vec<Login>) -> Result<Value, String> {
+        self.look_at_list().await?;
+        let goal = self.of_goal(&channels);
+        let rows_of = channels.iter().map(|channel| {
+            let mut shown = self.row_of(channel);
+            if shown["state"] != "joined" && !goal.contains(channel) {
+                shown["state"] = json!("left");
+                let why = "it is not to be joined: see channels list";
+                shown["why"] = json!(why);
+            }
+            shown
+        });
+        Ok(rows(rows_of.collect()))
     }
 
     pub(super) fn row_of(&self, channel: &Login) -> Value {

@@ -2,6 +2,7 @@
 
 use std::{
     cmp::Ordering,
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -36,7 +37,7 @@ use crate::{
     channels::{Revision, STALE_AFTER, Unix, Wanted, cleaning},
     eventsub::Revoked,
     invite::Invite,
-    name::UserId,
+    name::{Login, UserId},
     notices::Kind,
     unit::FromUnit,
 };
@@ -297,11 +298,7 @@ impl Open {
                 tracing::info!(%channel, "nobody acknowledged this channel for a week: it is left");
             }
         }
-        let revision = self.list.with(|list| list.revision()).await?;
-        if self.seen != Some(revision) {
-            self.goal = self.list.with(|list| list.goal()).await?;
-            self.seen = Some(revision);
-        }
+        self.look_at_list().await?;
         match &mut self.ways {
             Ways::Irc(way) => {
                 let before = way.units().len();
@@ -329,6 +326,24 @@ impl Open {
                 Ok(self.resizes(self.goal.len()).await || more)
             }
         }
+    }
+
+    /// Reads which channels the bot is to be in, if the list has changed.
+    pub(super) async fn look_at_list(&mut self) -> Result<(), String> {
+        let revision = self.list.with(|list| list.revision()).await?;
+        if self.seen != Some(revision) {
+            self.goal = self.list.with(|list| list.goal()).await?;
+            self.seen = Some(revision);
+        }
+        Ok(())
+    }
+
+    /// Those of these channels that the bot is to be in.
+    pub(super) fn of_goal<'a>(&self, channels: &'a [Login]) -> BTreeSet<&'a Login> {
+        let asked: BTreeSet<&Login> = channels.iter().collect();
+        let goal = self.goal.iter();
+        goal.filter_map(|wanted| asked.get(&wanted.login).copied())
+            .collect()
     }
 
     /// A unit says something.

@@ -14,6 +14,7 @@ mod back;
 mod bake;
 mod beside;
 mod chain;
+mod clocks;
 mod cold;
 mod copies;
 mod dark;

@@ -1,7 +1,13 @@
 //! A deploy that is held and goes on.
 
+use baton_protocol::message::Dialled;
+
 use super::*;
-use crate::event::Pause;
+use crate::{
+    event::Pause,
+    service::{Order, Service as _},
+    view::SlaveView,
+};
 
 #[test]
 fn a_paused_deploy_finishes_what_is_in_hand_and_begins_nothing_until_it_goes_on() {
@@ -23,6 +29,45 @@ fn a_paused_deploy_finishes_what_is_in_hand_and_begins_nothing_until_it_goes_on(
     let actions = rig.input(pause(Pause::Continue));
     assert_eq!(orders(&actions), ["a CopyState 1@1"]);
     assert_eq!(rig.step(), Some("moving"));
+}
+
+#[test]
+fn a_pause_stops_no_process_and_no_shard() {
+    for service in [&GATEWAY, &BROADCAST] {
+        let (mut rig, _) = Rig::moving(Settings {
+            service,
+            width: 1,
+            ..settings(3)
+        });
+        if service.order() == Order::Overlap {
+            let dialled = Dialled {
+                epoch: Epoch(1),
+                ..Dialled::default()
+            };
+            rig.say(B, ToMaster::Dialled(dialled));
+        }
+        // What is in hand arrives.
+        rig.input(pause(Pause::Hold));
+        rig.move_shard(A, B, 0, 1);
+        let mut actions = Vec::new();
+        for _ in 0..600 {
+            actions.extend(rig.wait(SECOND));
+            actions.extend(rig.say(A, pong(0, 0)));
+            actions.extend(rig.say(B, pong(0, 0)));
+        }
+        assert_eq!(rig.step(), Some("paused"));
+        let view = rig.core.view(rig.now);
+        let is_well = |slave: &SlaveView| slave.connected && !slave.hangs;
+        assert_eq!(view.slaves.iter().filter(|slave| is_well(slave)).count(), 2);
+        assert!(view.shards.iter().all(serves), "{:?}", view.shards);
+        let ends = |action: &&Action| match action {
+            Action::Send(_, message) => matches!(message, ToSlave::Shutdown | ToSlave::Seal(_)),
+            Action::Kill(..) | Action::GiveUp { .. } => true,
+            _ => false,
+        };
+        let ended: Vec<&Action> = actions.iter().filter(ends).collect();
+        assert!(ended.is_empty(), "{ended:?}");
+    }
 }
 
 #[test]

@@ -37,6 +37,9 @@ pub struct View {
     pub cordoned: Vec<String>,
     /// Whether nothing begins by itself, as an operator wants it.
     pub held: bool,
+    /// Whether the service replays nothing, so that units move by overlap: there is no IDENTIFY
+    /// then, and nothing of a replay.
+    pub overlaps: bool,
     /// The bot's user id, as the service said it; absent: no shard ever had a session.
     pub bot: Option<String>,
     /// The slave that runs the once-per-bot work.

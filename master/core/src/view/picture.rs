@@ -17,7 +17,7 @@ use crate::{
     master_stage::MasterStage,
     permits::Permits,
     saves::Saves,
-    service::About,
+    service::{About, Order},
     settings::Settings,
     shard::{ClaimStage, Phase, Shard, reach::Replays},
     view::{DeployView, MovesView, ShardView, SinkView, SlaveView, SlotView, UnfinishedView, View},
@@ -92,6 +92,7 @@ impl Core {
             identify_pause_ms: outlook.next().map(millis),
             identifies_held: outlook.held.as_ref().map(|held| held.why.clone()),
             identifies_held_ms: outlook.held.as_ref().map(|held| millis(held.since)),
+            overlaps: self.settings.service.order() == Order::Overlap,
             identifies_trial: (outlook.held.as_ref()).and_then(|held| Some(held.trial?.get())),
         }
     }

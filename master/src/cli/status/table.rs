@@ -90,7 +90,9 @@ impl Table<'_> {
         }
         lines.extend(self.masters());
         lines.extend(self.arrangement());
-        lines.push(format!("IDENTIFY   {}", self.identifies()));
+        if status["overlaps"] != true {
+            lines.push(format!("IDENTIFY   {}", self.identifies()));
+        }
         if let Some(replay) = self.replay() {
             lines.push(format!("replay     {replay}"));
         }
@@ -175,6 +177,9 @@ impl Table<'_> {
 
     /// For how long the busiest shard can be gone back to.
     fn replay(&self) -> Option<String> {
+        if self.status["overlaps"] == true {
+            return None;
+        }
         let shards = list(&self.status["shards"]).iter();
         let budgets =
             shards.filter_map(|shard| Some((shard["replay_budget_seconds"].as_u64()?, shard)));

@@ -430,6 +430,34 @@ fn everything_fits_into_80_columns_and_what_is_wrong_is_seen_first() {
 }
 
 #[test]
+fn the_memory_of_each_slave_is_shown_and_a_limit_that_it_is_above() {
+    let mut status = fleet(vec![shard(0, "serving", "aaaaaaaabbbb")]);
+    let shown = |status: &Value| table(status, Paint::Plain, 200, Wrong::Last).join("\n");
+    status["slaves"][0]["memory"] = json!({ "resident": 300 << 20, "limit": 512 << 20 });
+    let well = shown(&status);
+    assert!(
+        well.contains("MEMORY") && well.contains("300 MiB "),
+        "{well}"
+    );
+    assert!(!well.contains("512 MiB"), "{well}");
+    status["slaves"][0]["memory"] =
+        json!({ "resident": 600 << 20, "limit": 512 << 20, "is_above": true });
+    assert!(shown(&status).contains("600 MiB of 512 MiB"));
+}
+
+#[test]
+fn a_fleet_whose_service_replays_nothing_hears_nothing_of_identifys_and_replays() {
+    let mut status = fleet(vec![shard(0, "serving", "aaaaaaaabbbb")]);
+    status["shards"][0]["replay_budget_seconds"] = 400.into();
+    let shown = |status: &Value| table(status, Paint::Plain, 200, Wrong::Last).join("\n");
+    let of_discord = shown(&status);
+    assert!(of_discord.contains("IDENTIFY") && of_discord.contains("replay"));
+    status["overlaps"] = true.into();
+    let of_twitch = shown(&status);
+    assert!(!of_twitch.contains("IDENTIFY") && !of_twitch.contains("replay"));
+}
+
+#[test]
 fn the_store_of_who_fills_a_slot_is_said_with_its_room_and_who_waits_for_some() {
     let mut status = fleet(vec![shard(0, "serving", "aaaaaaaabbbb")]);
     status["slaves"][0]["store"] = json!({"bytes": 220 << 20, "fullest_used": 60 << 20,

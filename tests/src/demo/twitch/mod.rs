@@ -4,6 +4,7 @@
 mod verdict;
 
 use std::{
+    cell::Cell,
     path::Path,
     time::{Duration, Instant},
 };
@@ -64,7 +65,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// The run could not be judged. A run that was judged and found wanting is a
 /// [`TwitchVerdict`].
 pub async fn run(options: Options, say: impl Fn(&str)) -> Result<TwitchVerdict> {
-    let began = Instant::now();
+    // The conduit is there before the master is started.
+    let began = Cell::new(Instant::now());
     let mut fleet = TwitchFleet::start_in(
         TwitchOptions {
             twitch: twitch(options),
@@ -74,7 +76,11 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<TwitchVerdict> 
             arguments: Vec::new(),
             keep: options.keep,
         },
-        |folder, twitch| prepare(folder, twitch, options, &say),
+        |folder, twitch| {
+            let prepared = prepare(folder, twitch, options, &say);
+            began.set(Instant::now());
+            prepared
+        },
     )
     .await?;
     if options.keep {
@@ -84,7 +90,7 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<TwitchVerdict> 
         ));
     }
     fleet.all_serving(LIMIT).await?;
-    let cold = began.elapsed();
+    let cold = began.get().elapsed();
     say(&format!(
         "{} units of a conduit serve {} channels {:.1} s after the master was started",
         options.units,
