@@ -13,6 +13,7 @@ mod leases;
 mod picture;
 mod plain;
 mod process;
+mod replays;
 mod sinks;
 mod stores;
 #[cfg(test)]

@@ -129,49 +129,6 @@ impl Scrape<'_> {
         }
     }
 
-    fn identifies(&self, ours: &mut Registry) {
-        let left = self.view.identifies_left.map(u64::from);
-        one(
-            ours,
-            "identifies_left",
-            "IDENTIFYs left until the reset",
-            left,
-        );
-        one(
-            ours,
-            "identifies_reserve",
-            "IDENTIFYs of these that only an operator's word spends",
-            self.view.identifies_reserve.map(u64::from),
-        );
-        one(
-            ours,
-            "identifies_waiting",
-            "Shards that wait for their permit to IDENTIFY",
-            Some(u64::from(self.view.identifies_waiting)),
-        );
-        one(
-            ours,
-            "identifies_held",
-            "1 while one shard tries for all, because sessions do not last",
-            Some(u64::from(self.view.identifies_held.is_some())),
-        );
-        one(
-            ours,
-            "identifies_refused_in_row",
-            "Rounds of IDENTIFYs in a row that failed",
-            Some(u64::from(self.view.identifies_refused)),
-        );
-        if let Some(ms) = self.view.identifies_reset_ms {
-            let reset = seconds(ms);
-            ours.register_with_unit(
-                "identifies_reset",
-                "Time until there are all of them again",
-                Unit::Seconds,
-                reset,
-            );
-        }
-    }
-
     fn shards(&self, ours: &mut Registry) {
         let mut states: BTreeMap<&str, i64> = STATES.into_iter().map(|state| (state, 0)).collect();
         for shard in &self.view.shards {
@@ -194,46 +151,6 @@ impl Scrape<'_> {
         );
         if !self.view.overlaps {
             self.replay(ours);
-        }
-    }
-
-    /// How far what Discord replays goes.
-    fn replay(&self, ours: &mut Registry) {
-        let behind = self
-            .view
-            .shards
-            .iter()
-            .filter(|shard| shard.unfinished.is_some());
-        let behind = behind.max_by_key(|shard| shard.behind * 1000 / shard.replayed_at_most.max(1));
-        let (behind, most) = behind.map_or((0, 0), |shard| (shard.behind, shard.replayed_at_most));
-        one(
-            ours,
-            "unfinished_events_behind",
-            "Events behind an unfinished one, in the shard where that is most of what Discord replays",
-            Some(behind),
-        );
-        let share: Float = Gauge::default();
-        share.set(if most == 0 {
-            0.0
-        } else {
-            behind as f64 / most as f64
-        });
-        ours.register(
-            "unfinished_replay_share",
-            "The same as a part of what Discord replays of that shard",
-            share,
-        );
-        let budgets = self.view.shards.iter();
-        let budgets = budgets.filter_map(|shard| shard.replay_budget_seconds);
-        if let Some(least) = budgets.min() {
-            let budget: Float = Gauge::default();
-            budget.set(least as f64);
-            ours.register_with_unit(
-                "replay_budget_least",
-                "How long Discord holds what the busiest shard gets",
-                Unit::Seconds,
-                budget,
-            );
         }
     }
 
@@ -506,7 +423,7 @@ impl Scrape<'_> {
     }
 }
 
-fn one(registry: &mut Registry, name: &str, help: &str, value: Option<u64>) {
+pub(super) fn one(registry: &mut Registry, name: &str, help: &str, value: Option<u64>) {
     if let Some(value) = value {
         let gauge: Gauge = Gauge::default();
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -514,7 +431,7 @@ fn one(registry: &mut Registry, name: &str, help: &str, value: Option<u64>) {
     }
 }
 
-fn seconds(ms: u64) -> Float {
+pub(super) fn seconds(ms: u64) -> Float {
     let gauge: Float = Gauge::default();
     gauge.set(ms as f64 / 1000.0);
     gauge
