@@ -6,6 +6,7 @@ mod memory;
 mod metrics;
 mod saying;
 mod scaling;
+mod whole;
 
 use std::{fs, time::Duration};
 
@@ -42,15 +43,39 @@ async fn units_of_a_conduit_are_deployed_and_killed_and_nothing_is_lost_that_twi
     assert!(verdict.handled > 200, "{}", verdict.to_json());
 }
 
+/// How large a fleet of IRC is, and how strict its Twitch.
+struct Size {
+    channels: u32,
+    /// Of one unit.
+    a_unit: u32,
+    /// In 10 s.
+    joins: u32,
+    jitter: Duration,
+    settle: &'static str,
+}
+
+/// A small fleet, in which a deploy takes seconds.
+async fn irc(channels: u32, more: &[&str]) -> TwitchFleet {
+    let size = Size {
+        channels,
+        a_unit: 12,
+        joins: 2000,
+        jitter: Duration::from_millis(500),
+        settle: "1s",
+    };
+    irc_of(size, more).await
+}
+
 /// Four units of one account, which is moderator in every channel: no cap keeps two
 /// connections from being in the same.
-async fn irc(channels: u32, more: &[&str]) -> TwitchFleet {
+async fn irc_of(size: Size, more: &[&str]) -> TwitchFleet {
+    let channels = size.channels;
     let moderates = (1..=channels).map(|n| format!("channel{n}")).collect();
     let twitch = Config {
         channels,
         irc: Irc {
-            join: Limit::new(2000, 10),
-            jitter: Duration::from_millis(500),
+            join: Limit::new(size.joins, 10),
+            jitter: size.jitter,
             ..Irc::default()
         },
         accounts: vec![twitch_mock::Account {
@@ -65,8 +90,10 @@ async fn irc(channels: u32, more: &[&str]) -> TwitchFleet {
         twitch,
         units: 4,
         standbys: 0,
-        limits: "contact = \"300ms\"\nsoak = \"1s\"\ncanary_time = \"0s\"\ntwitch_joins = 2000\n"
-            .to_owned(),
+        limits: format!(
+            "contact = \"300ms\"\nsoak = \"1s\"\ncanary_time = \"0s\"\ntwitch_joins = {}\n",
+            size.joins
+        ),
         arguments: more.iter().map(|more| (*more).to_owned()).collect(),
         keep: false,
     };
@@ -79,8 +106,8 @@ async fn irc(channels: u32, more: &[&str]) -> TwitchFleet {
             text("--account", "bot"),
             text("--accounts-file", &accounts.display().to_string()),
             text("--channels", &folder.join("channels").display().to_string()),
-            text("--channels-a-unit", "12"),
-            text("--settle", "1s"),
+            text("--channels-a-unit", &size.a_unit.to_string()),
+            text("--settle", size.settle),
         ]
         .concat()
         .into_iter()
