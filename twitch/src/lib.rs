@@ -11,6 +11,7 @@ pub mod eventsub;
 pub mod helix;
 pub mod invite;
 pub mod irc;
+mod json;
 mod name;
 pub mod notices;
 pub mod outbox;

@@ -3,11 +3,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use baton_protocol::{Epoch, Sequence, SequenceRanges, ShardId, Ticket, message::CarriedEvent};
+use baton_protocol::{
+    Epoch, Sequence, SequenceRanges, ShardId, Ticket,
+    message::{CarriedEvent, PermitsLeased},
+};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Order, Seat};
+use super::{Office, Order, Seat};
 use crate::{
     bot::{Ack, Bot, Event, ShardHandle},
     config::SlaveConfig,
@@ -67,6 +70,15 @@ impl Rehearsal {
         let left = Left::of(end, BTreeMap::<Sequence, Event>::new());
         let seat = Seat::new(unit, 1, context, standing, say, left, None);
         Ok((seat, Self { orders, said }))
+    }
+
+    /// Gives so many permits of a name to whoever waits for them in this office.
+    pub fn leases(office: &Office, name: &str, count: u32) {
+        office.leased(&PermitsLeased {
+            name: name.to_owned(),
+            count,
+            valid_ms: 1000,
+        });
     }
 
     /// Gives an order.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{event::Event, helix::Condition, name::UserId};
+use crate::{event::Event, helix::Condition, json, name::UserId};
 
 /// A frame that means something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ const LONGEST: u64 = 600;
 /// # Errors
 /// What is odd about it, without its text.
 pub(super) fn read(text: &str) -> Result<Frame, String> {
-    let odd = |error: serde_json::Error| error.to_string();
+    let odd = |error: serde_json::Error| json::odd(&error);
     let whole: Whole<'_> = serde_json::from_str(text).map_err(odd)?;
     let payload = whole.payload.map_or("{}", RawValue::get);
     Ok(match &*whole.metadata.message_type {
@@ -166,6 +166,32 @@ mod tests {
         assert_eq!(chat.channel_id.unwrap().as_str(), "7");
         assert_eq!(chat.channel.unwrap().as_str(), "one");
         assert_eq!(of(r#"{"user_id":"1"}"#).id.as_deref(), Some("m"));
+    }
+
+    #[test]
+    fn what_is_odd_about_a_message_is_said_without_what_stands_in_it() {
+        let of = |kind: &str, payload: &str| {
+            format!(
+                r#"{{"metadata":{{"message_id":"m","message_type":"{kind}"}},"payload":{payload}}}"#
+            )
+        };
+        for odd in [
+            of("notification", r#"{"event":"private words"}"#),
+            of(
+                "notification",
+                r#"{"event":{"message_id":{"private words":1}}}"#,
+            ),
+            of(
+                "session_reconnect",
+                r#"{"session":"wss://host?token=private"}"#,
+            ),
+            of("session_welcome", r#"{"session":{"id":["private"]}}"#),
+            of("revocation", r#"{"subscription":"private"}"#),
+            of("notification", r#""private"#),
+        ] {
+            let why = read(&odd).unwrap_err();
+            assert!(!why.contains("private"), "{why}");
+        }
     }
 
     #[test]

@@ -9,9 +9,10 @@
 
 use std::{collections::VecDeque, fmt, pin::Pin, sync::Arc, time::Duration};
 
+use futures_util::future::select_all;
 use tokio::{
     task::JoinHandle,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 
 use super::{
@@ -58,9 +59,11 @@ pub struct Stream {
 
 /// The session that takes the current one's place, while it is opened.
 struct Next {
+    /// The newest address: the next try is there.
     url: String,
     since: Instant,
-    opening: JoinHandle<Result<Session, Error>>,
+    at: Instant,
+    opening: Option<JoinHandle<Result<Session, Error>>>,
 }
 
 /// The session whose place another one took.
@@ -74,7 +77,8 @@ struct Before {
 
 enum Came {
     Current(Heard),
-    Before(Heard),
+    /// On which of those before.
+    Before(usize, Heard),
     Next(Box<Result<Session, Error>>),
     Looks,
 }
@@ -87,6 +91,22 @@ impl Stream {
     pub async fn connect(url: &str, within: Duration) -> Result<Self, Error> {
         let first = Session::open(url, within).await?;
         let opens: Opens = Arc::new(|url| Box::pin(async move { Session::open(&url, DIAL).await }));
+        Ok(Self::of(first, opens))
+    }
+
+    /// Over streams in memory.
+    #[cfg(test)]
+    pub(crate) async fn over(twitch: &Arc<twitch_mock::Twitch>) -> Result<Self, Error> {
+        let first = Session::over(twitch.eventsub(), "/ws").await?;
+        let twitch = Arc::clone(twitch);
+        let opens: Opens = Arc::new(move |url| {
+            let stream = twitch.eventsub();
+            let query = url
+                .split_once('?')
+                .map_or("", |(_, query)| query)
+                .to_owned();
+            Box::pin(async move { Session::over(stream, &format!("/ws?{query}")).await })
+        });
         Ok(Self::of(first, opens))
     }
 
@@ -111,12 +131,12 @@ impl Stream {
     pub async fn next(&mut self) -> Incoming {
         loop {
             let now = Instant::now();
-            let alone = self.before.front().is_some_and(|it| it.is_alone(now));
-            let look = self.before.front().map(|it| it.looks(now));
+            let alone = self.before.iter().any(|it| it.is_alone(now));
+            let look = self.before.iter().map(|it| it.looks(now)).min();
             let came = tokio::select! {
                 biased;
-                heard = next_of(self.before.front_mut().map(|it| &mut it.session)) => Came::Before(heard),
-                opened = opened(self.next.as_mut()) => Came::Next(Box::new(opened)),
+                (at, heard) = next_of(&mut self.before, now) => Came::Before(at, heard),
+                opened = opened(self.next.as_mut(), &self.opens) => Came::Next(Box::new(opened)),
                 heard = self.current.next(), if !alone && !self.is_over => Came::Current(heard),
                 () = sleep_until(look.unwrap_or(now)), if look.is_some() => Came::Looks,
             };
@@ -129,18 +149,18 @@ impl Stream {
     fn takes(&mut self, came: Came) -> Option<Incoming> {
         let now = Instant::now();
         match came {
-            Came::Before(Heard::Incoming(Incoming::Ended { .. })) => {
-                self.before.pop_front();
+            Came::Before(at, Heard::Incoming(Incoming::Ended { .. })) => {
+                self.before.remove(at);
                 None
             }
-            Came::Before(Heard::Incoming(incoming)) => {
-                if let Some(before) = self.before.front_mut() {
+            Came::Before(at, Heard::Incoming(incoming)) => {
+                if let Some(before) = self.before.get_mut(at) {
                     before.heard = now;
                 }
                 self.once(incoming, now)
             }
             // It has its next one.
-            Came::Before(Heard::Reconnect(_)) => None,
+            Came::Before(_, Heard::Reconnect(_)) => None,
             Came::Current(Heard::Incoming(ended @ Incoming::Ended { .. })) => {
                 // Where the next one is being opened, the stream goes on with that.
                 self.is_over = true;
@@ -150,34 +170,22 @@ impl Stream {
             Came::Current(Heard::Reconnect(url)) => {
                 tracing::info!("Twitch wants another session in this one's place");
                 self.is_over |= mutant!("old-session-left");
-                // The newest address is the one that is good.
-                self.opens_next(url, now, Duration::ZERO);
+                // A try that is under way goes on: if Twitch has taken it already, the session
+                // is there and nowhere else.
+                let opening = self.next.take().and_then(|next| next.opening);
+                self.next = Some(Next {
+                    url,
+                    since: now,
+                    at: now,
+                    opening,
+                });
                 None
             }
             Came::Next(opened) => self.next_is(*opened, now),
             Came::Looks => {
-                if self.before.front().is_some_and(|it| it.until <= now) {
-                    self.before.pop_front();
-                }
+                self.before.retain(|it| now < it.until);
                 None
             }
-        }
-    }
-
-    /// Opens the next session, after a pause.
-    fn opens_next(&mut self, url: String, since: Instant, pause: Duration) {
-        let opening = (self.opens)(url.clone());
-        let opening = tokio::spawn(async move {
-            sleep(pause).await;
-            opening.await
-        });
-        let next = Next {
-            url,
-            since,
-            opening,
-        };
-        if let Some(other) = self.next.replace(next) {
-            other.opening.abort();
         }
     }
 
@@ -207,7 +215,11 @@ impl Stream {
             Err(error) => {
                 if now + PAUSE < next.since + PATIENCE {
                     tracing::debug!(%error, "the next session is tried again");
-                    self.opens_next(next.url, next.since, PAUSE);
+                    self.next = Some(Next {
+                        at: now + PAUSE,
+                        opening: None,
+                        ..next
+                    });
                 } else {
                     tracing::warn!(%error, "there is no next session: this one is read to its end");
                 }
@@ -249,25 +261,36 @@ impl Before {
     }
 }
 
-async fn next_of(session: Option<&mut Session>) -> Heard {
-    match session {
-        Some(session) => session.next().await,
-        None => std::future::pending().await,
+/// What is heard on the sessions before, each of them up to the first that is read alone.
+async fn next_of(before: &mut VecDeque<Before>, now: Instant) -> (usize, Heard) {
+    let mut all = Vec::new();
+    for (at, one) in before.iter_mut().enumerate() {
+        let is_alone = one.is_alone(now);
+        all.push(Box::pin(async move { (at, one.session.next().await) }));
+        if is_alone {
+            break;
+        }
+    }
+    match all.is_empty() {
+        true => std::future::pending().await,
+        false => select_all(all).await.0,
     }
 }
 
-async fn opened(next: Option<&mut Next>) -> Result<Session, Error> {
+async fn opened(next: Option<&mut Next>, opens: &Opens) -> Result<Session, Error> {
     let Some(next) = next else {
         return std::future::pending().await;
     };
+    sleep_until(next.at).await;
+    let opening = (next.opening).get_or_insert_with(|| tokio::spawn(opens(next.url.clone())));
     let gone = |error: tokio::task::JoinError| Err(Error::Unreachable(error.to_string()));
-    (&mut next.opening).await.unwrap_or_else(gone)
+    opening.await.unwrap_or_else(gone)
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Some(next) = &self.next {
-            next.opening.abort();
+        if let Some(opening) = self.next.as_ref().and_then(|next| next.opening.as_ref()) {
+            opening.abort();
         }
     }
 }

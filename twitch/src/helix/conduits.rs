@@ -8,6 +8,7 @@ use super::{
     Error, Helix,
     request::{Ask, encoded},
 };
+use crate::json;
 
 /// Shards in one request, at most.
 const AT_ONCE: usize = 100;
@@ -115,8 +116,7 @@ impl Helix {
         #[derive(Deserialize)]
         struct Failed {
             id: String,
-            #[serde(default)]
-            message: String,
+            message: Option<String>,
         }
         let mut refused = Vec::new();
         for some in shards.chunks(AT_ONCE) {
@@ -134,15 +134,17 @@ impl Helix {
                 path: "/eventsub/conduits/shards",
                 body: Some(json!({ "conduit_id": conduit, "shards": shards })),
             };
-            let mut answer = self.ask(&ask).await?;
-            let failed: Vec<Failed> =
-                serde_json::from_value(answer["errors"].take()).unwrap_or_default();
-            refused.extend(failed.into_iter().filter_map(|failed| {
-                Some(Refused {
-                    shard: failed.id.parse().ok()?,
-                    why: failed.message,
-                })
-            }));
+            let answer = self.ask(&ask).await?;
+            // An error that cannot be read is no success: who did not get its shard is not told.
+            let failed: Option<Vec<Failed>> =
+                serde_json::from_value(answer["errors"].clone()).map_err(|error| odd(&error))?;
+            for failed in failed.unwrap_or_default() {
+                let unknown = || Error::Unreachable("it refuses a shard without number".to_owned());
+                refused.push(Refused {
+                    shard: failed.id.parse().map_err(|_| unknown())?,
+                    why: failed.message.unwrap_or_else(|| "no reason".to_owned()),
+                });
+            }
         }
         Ok(refused)
     }
@@ -160,7 +162,12 @@ impl Helix {
             all.extend(data::<T>(&answer)?);
             match answer["pagination"]["cursor"].as_str() {
                 Some(cursor) if !cursor.is_empty() => {
-                    after = format!("&after={}", encoded(cursor));
+                    let next = format!("&after={}", encoded(cursor));
+                    if next == after {
+                        let why = "a page of the list leads to itself".to_owned();
+                        return Err(Error::Unreachable(why));
+                    }
+                    after = next;
                 }
                 Some(_) | None => return Ok(all),
             }
@@ -173,6 +180,9 @@ impl Helix {
 
 /// What an answer names.
 pub(super) fn data<T: serde::de::DeserializeOwned>(answer: &Value) -> Result<Vec<T>, Error> {
-    let odd = |error: serde_json::Error| Error::Unreachable(format!("the answer is odd: {error}"));
-    serde_json::from_value(answer["data"].clone()).map_err(odd)
+    serde_json::from_value(answer["data"].clone()).map_err(|error| odd(&error))
+}
+
+fn odd(error: &serde_json::Error) -> Error {
+    Error::Unreachable(format!("the answer is odd: {}", json::odd(error)))
 }

@@ -1,10 +1,10 @@
 //! What a broadcaster granted on the invite page.
 
-use http::{Request, StatusCode, header};
+use http::{Request, header};
 use http_body_util::Full;
 use serde::Deserialize;
 
-use super::{Error, Helix, request::encoded};
+use super::{Error, Helix, request::encoded, token};
 use crate::name::{Login, UserId};
 
 /// Who granted what.
@@ -50,14 +50,7 @@ impl Helix {
             .body(Full::new(form.into()))
             .map_err(wrong)?;
         let answer = self.0.http.exchange(request).await?;
-        match answer.status {
-            StatusCode::OK => {}
-            status if status.is_server_error() => {
-                return Err(Error::Unreachable(format!("status {status}")));
-            }
-            // What it says may name what was sent.
-            status => return Err(Error::Unauthorised(format!("status {status}"))),
-        }
+        token::granted(&answer)?;
         let token: Token = serde_json::from_slice(&answer.body).map_err(|_| odd())?;
         let request = Request::get(format!("{}/validate", config.oauth))
             .header(
@@ -67,9 +60,7 @@ impl Helix {
             .body(Full::default())
             .map_err(wrong)?;
         let answer = self.0.http.exchange(request).await?;
-        if answer.status != StatusCode::OK {
-            return Err(Error::Unauthorised(format!("status {}", answer.status)));
-        }
+        token::granted(&answer)?;
         let valid: Valid = serde_json::from_slice(&answer.body).map_err(|_| odd())?;
         Ok(Granted {
             login: valid.login,

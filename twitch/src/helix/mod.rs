@@ -12,6 +12,9 @@ mod error;
 mod grant;
 mod request;
 mod subscriptions;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests;
 mod token;
 mod users;
 

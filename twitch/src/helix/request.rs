@@ -1,6 +1,7 @@
 //! One HTTP request and its answer.
 
 use std::{
+    fmt,
     sync::atomic::Ordering,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -17,6 +18,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{Error, Helix, token::Bearer};
+use crate::tls;
 
 /// An answer comes within this time.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -30,8 +32,18 @@ const SHOWN: usize = 300;
 /// The longest that a limit is waited for: the points of a minute are back then.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-#[derive(Debug)]
-pub(super) struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+/// The way of requests.
+pub(super) enum Http {
+    Network(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
+    #[cfg(test)]
+    Played(super::tests::Plays),
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Http(..)")
+    }
+}
 
 /// What is asked.
 pub(super) struct Ask<'a> {
@@ -78,38 +90,39 @@ pub(super) fn check(address: &str) -> Result<(), Error> {
 
 impl Http {
     pub(super) fn new() -> Result<Self, Error> {
-        let provider = rustls::crypto::ring::default_provider();
-        let builder = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(provider)
-            .map_err(|error| {
-                Error::Address(format!(
-                    "the certificates of this host cannot be read: {error}"
-                ))
-            })?;
+        let config = tls::config().map_err(|error| {
+            Error::Address(format!(
+                "the certificates of this host cannot be read: {error}"
+            ))
+        })?;
+        let builder = HttpsConnectorBuilder::new().with_tls_config((*config).clone());
         let connector = builder.https_or_http().enable_http1().build();
-        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Self::Network(client))
     }
 
     pub(super) async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
-        let failed = |error: &dyn std::error::Error| Error::Unreachable(causes(error));
-        let exchange = async {
-            let response = self
-                .0
-                .request(request)
-                .await
-                .map_err(|error| failed(&error))?;
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, MAX_BODY).collect().await;
-            let body = body.map_err(|error| Error::Unreachable(error.to_string()))?;
-            Ok(Answer {
-                status: head.status,
-                headers: head.headers,
-                body: body.to_bytes(),
-            })
-        };
-        timeout(DEADLINE, exchange)
+        timeout(DEADLINE, self.answer(request))
             .await
             .unwrap_or_else(|_| Err(Error::Unreachable(format!("no answer within {DEADLINE:?}"))))
+    }
+
+    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
+        let client = match self {
+            Self::Network(client) => client,
+            #[cfg(test)]
+            Self::Played(plays) => return super::tests::answer(plays, request).await,
+        };
+        let failed = |error: &dyn std::error::Error| Error::Unreachable(causes(error));
+        let response = client.request(request).await;
+        let (head, body) = response.map_err(|error| failed(&error))?.into_parts();
+        let body = Limited::new(body, MAX_BODY).collect().await;
+        let body = body.map_err(|error| failed(&*error))?;
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: body.to_bytes(),
+        })
     }
 }
 
@@ -160,7 +173,8 @@ fn read(answer: &Answer) -> Result<Value, Error> {
         };
     }
     let said = body.as_ref().and_then(|body| body["message"].as_str());
-    let reason: String = said.unwrap_or("no reason").chars().take(SHOWN).collect();
+    let shown = said.unwrap_or("no reason").chars();
+    let reason: String = shown.filter(|c| !c.is_control()).take(SHOWN).collect();
     Err(match status {
         StatusCode::UNAUTHORIZED => Error::Unauthorised(reason),
         StatusCode::FORBIDDEN => Error::Forbidden(reason),
@@ -170,7 +184,7 @@ fn read(answer: &Answer) -> Result<Value, Error> {
             reason,
             wait: until_reset(&answer.headers),
         },
-        _ if status.is_server_error() => Error::Unreachable(format!("status {status}: {reason}")),
+        _ if is_passing(status) => Error::Unreachable(format!("status {status}: {reason}")),
         _ => Error::Refused {
             status: status.as_u16(),
             reason,
@@ -178,8 +192,14 @@ fn read(answer: &Answer) -> Result<Value, Error> {
     })
 }
 
+/// Whether another try may do: it is no word on what was asked.
+pub(super) fn is_passing(status: StatusCode) -> bool {
+    let is_too_slow = status == StatusCode::REQUEST_TIMEOUT || status == StatusCode::TOO_EARLY;
+    status.is_server_error() || is_too_slow
+}
+
 /// `Ratelimit-Reset` is when the points are back, in seconds since 1970.
-fn until_reset(headers: &HeaderMap) -> Duration {
+pub(super) fn until_reset(headers: &HeaderMap) -> Duration {
     let reset = headers.get("Ratelimit-Reset");
     let reset = reset.and_then(|value| value.to_str().ok()?.parse().ok());
     let now = SystemTime::now().duration_since(UNIX_EPOCH);

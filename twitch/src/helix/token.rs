@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     Config, Error,
-    request::{Http, encoded},
+    request::{Answer, Http, encoded, is_passing, until_reset},
 };
 
 /// A token that ends within this time is not used any more.
@@ -101,14 +101,7 @@ impl Tokens {
             .body(Full::new(Bytes::from(self.form.0.clone())))
             .map_err(|error| Error::Address(error.to_string()))?;
         let answer = http.exchange(request).await?;
-        match answer.status {
-            StatusCode::OK => {}
-            status if status.is_server_error() => {
-                return Err(Error::Unreachable(format!("no token: status {status}")));
-            }
-            // What it says may name what was sent.
-            status => return Err(Error::Unauthorised(format!("status {status}"))),
-        }
+        granted(&answer)?;
         let odd = || Error::Unreachable("the answer to a request for a token is odd".to_owned());
         let granted: Granted = serde_json::from_slice(&answer.body).map_err(|_| odd())?;
         let value = HeaderValue::from_str(&format!("Bearer {}", granted.access_token));
@@ -123,6 +116,27 @@ impl Tokens {
             value,
             until: Instant::now() + lasts,
         })
+    }
+}
+
+/// Whether OAuth did what it was asked. What it says is not shown: it may name what was sent.
+pub(super) fn granted(answer: &Answer) -> Result<(), Error> {
+    match answer.status {
+        StatusCode::OK => Ok(()),
+        StatusCode::TOO_MANY_REQUESTS => Err(Error::TooMany {
+            reason: "it grants no more tokens now".to_owned(),
+            wait: until_reset(&answer.headers),
+        }),
+        status @ (StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            Err(Error::Unauthorised(format!("status {status}")))
+        }
+        status if is_passing(status) => {
+            Err(Error::Unreachable(format!("no token: status {status}")))
+        }
+        status => Err(Error::Refused {
+            status: status.as_u16(),
+            reason: "no token: see the address of OAuth".to_owned(),
+        }),
     }
 }
 

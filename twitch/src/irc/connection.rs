@@ -125,6 +125,17 @@ impl Connection {
         Self::within(within, opens).await
     }
 
+    /// Over a stream in memory.
+    #[cfg(test)]
+    pub(crate) async fn over(
+        stream: tokio::io::DuplexStream,
+        account: Option<(Login, String)>,
+    ) -> Result<Self, Error> {
+        let account = account.as_ref();
+        let account = account.map(|(login, token)| (login, token.as_str()));
+        Self::within(Duration::from_secs(15), login(Wire::new(stream), account)).await
+    }
+
     async fn within(
         within: Duration,
         opens: impl Future<Output = Result<Self, Error>>,

@@ -16,13 +16,15 @@
 //! The shard is given away last, and by who owns the unit: if anything dies on the way, its
 //! shard still has a session. No conduit is made or deleted here, and no shard is ever disabled.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+mod asking;
+
+use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
 use baton_slave::unit::Office;
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{Mutex, mpsc},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -30,8 +32,8 @@ use super::{
     transport::{Cut, Item, Link, Opened, Order, Transport},
 };
 use crate::{
-    eventsub::{Incoming, Stream},
-    helix::{Helix, PERMIT},
+    eventsub::{Error, Incoming, Stream},
+    helix::Helix,
 };
 
 /// Twitch closes a session 10 s after its Welcome that is of no use: a connection that waits
@@ -57,22 +59,40 @@ pub struct Conduits(Arc<Inner>);
 struct Inner {
     helix: Helix,
     conduit: String,
-    eventsub: String,
     office: Office,
     /// How many shards the conduit has, and when Twitch said so.
-    shards: Mutex<Option<(Instant, u32)>>,
+    shards: std::sync::Mutex<Option<(Instant, u32)>>,
+    /// Held by the unit that asks for all.
+    asks: Mutex<()>,
+    opens: Opens,
 }
+
+/// Opens a session, up to its Welcome.
+type Opens = Arc<dyn Fn() -> Pending<Result<Stream, Error>> + Send + Sync>;
+
+/// Something that goes on while the session is read.
+type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl Conduits {
     /// Of this conduit; `eventsub` is where its sessions are opened.
     #[must_use]
     pub fn new(helix: Helix, conduit: &str, eventsub: &str, office: Office) -> Self {
+        let eventsub: Arc<str> = eventsub.into();
+        let opens: Opens = Arc::new(move || {
+            let eventsub = Arc::clone(&eventsub);
+            Box::pin(async move { Stream::connect(&eventsub, DIAL).await })
+        });
+        Self::of(helix, conduit, opens, office)
+    }
+
+    fn of(helix: Helix, conduit: &str, opens: Opens, office: Office) -> Self {
         Self(Arc::new(Inner {
             helix,
             conduit: conduit.to_owned(),
-            eventsub: eventsub.to_owned(),
             office,
-            shards: Mutex::new(None),
+            shards: std::sync::Mutex::new(None),
+            asks: Mutex::new(()),
+            opens,
         }))
     }
 }
@@ -152,7 +172,7 @@ impl Connection {
 
     /// While the conduit has no such shard, there is nothing to connect for.
     async fn rests(&mut self) -> Result<(), Over> {
-        while !self.is_needed().await? {
+        while !self.inner.has(self.shard).await? {
             if !self.is_ready {
                 self.is_ready = true;
                 self.says(Item::Ready).await?;
@@ -185,32 +205,13 @@ impl Connection {
                 self.says(Item::Letter(letter.into())).await
             }
             Ok(ToUnit::Are(shards)) => {
-                *self.inner.shards.lock().await = Some((Instant::now(), shards));
+                self.inner.knows(shards);
                 Ok(())
             }
             Ok(ToUnit::Tell) => self.tells(false).await,
             // Nothing of interest, or of a later build.
             Ok(ToUnit::WillBe(_)) | Err(_) => Ok(()),
         }
-    }
-
-    /// Whether the conduit has this shard.
-    async fn is_needed(&self) -> Result<bool, Over> {
-        let mut known = self.inner.shards.lock().await;
-        let count = match *known {
-            Some((at, count)) if at.elapsed() < LOOK => count,
-            Some(_) | None => {
-                let permit = self.inner.office.permit(PERMIT).await;
-                permit.map_err(|error| over(error, true))?;
-                let conduits = self.inner.helix.conduits().await;
-                let conduits = conduits.map_err(|error| over(&error, error.is_final()))?;
-                let own = conduits.iter().find(|one| one.id == self.inner.conduit);
-                let own = own.ok_or_else(|| over("Twitch knows no such conduit", true))?;
-                *known = Some((Instant::now(), own.shard_count));
-                own.shard_count
-            }
-        };
-        Ok(self.shard < count)
     }
 
     /// Has the shard, until the conduit has it no more.
@@ -223,27 +224,35 @@ impl Connection {
             self.is_ready = true;
             self.says(Item::Ready).await?;
         }
-        // Until it is to take the shard over.
-        while !self.is_live {
-            match timeout(OF_NO_USE, self.waits(&mut stream)).await {
-                Ok(Ok(())) => self.is_live = true,
-                Ok(Err(over)) => return Err(over),
+        // Until it is to take the shard over, and may.
+        let mut leave = None;
+        loop {
+            match timeout(OF_NO_USE, self.waits(&mut stream, &mut leave)).await {
+                Ok(waited) => break waited?,
                 Err(_) => stream = self.dial().await?,
             }
         }
-        self.take(&stream).await?;
-        let mut look = Instant::now() + LOOK;
+        self.inner.assign(self.shard, &stream.id()).await?;
+        self.says(Item::Live).await?;
+        self.reads(stream).await
+    }
+
+    /// Reads its session. Whatever is asked meanwhile goes on beside that: while there is no
+    /// master it waits for any time, and what happens in the channels does not.
+    async fn reads(&mut self, mut stream: Stream) -> Result<(), Over> {
+        let mut looks = self.looks(LOOK);
+        let mut takes: Option<Pending<Result<(), Over>>> = None;
         let mut ends = None;
         loop {
             tokio::select! {
                 biased;
                 order = self.told.recv() => match order {
                     // The unit comes back to this session.
-                    Some(Order::Take) => self.take(&stream).await?,
+                    Some(Order::Take) => takes = Some(self.takes(&stream)),
                     Some(Order::Letter(letter)) => match serde_json::from_slice(&letter) {
                         Ok(ToUnit::Are(shards)) => {
-                            *self.inner.shards.lock().await = Some((Instant::now(), shards));
-                            look = Instant::now();
+                            self.inner.knows(shards);
+                            looks = self.looks(Duration::ZERO);
                         }
                         Ok(ToUnit::Tell) => self.tells(true).await?,
                         Ok(ToUnit::WillBe(_)) | Err(_) => {}
@@ -251,12 +260,16 @@ impl Connection {
                     Some(Order::Channels(_)) => {}
                     None => return Err(over("the unit is gone", false)),
                 },
+                taken = pending(takes.as_mut()) => {
+                    takes = None;
+                    taken?;
+                    self.says(Item::Live).await?;
+                }
                 incoming = stream.next() => self.heard(incoming).await?,
-                () = sleep_until(look) => {
-                    look = Instant::now() + LOOK;
+                is_needed = &mut looks => {
+                    looks = self.looks(LOOK);
                     // Where Twitch cannot be asked, the shard is what it was.
-                    let is_needed = self.is_needed().await.unwrap_or(true);
-                    let ends = match is_needed {
+                    let ends = match is_needed.unwrap_or(true) {
                         true => { ends = None; None }
                         false => Some(*ends.get_or_insert(Instant::now() + LAST)),
                     };
@@ -268,47 +281,52 @@ impl Connection {
         }
     }
 
+    /// Whether the conduit has this shard, asked in a while.
+    fn looks(&self, pause: Duration) -> Pending<Result<bool, Over>> {
+        let (inner, shard) = (Arc::clone(&self.inner), self.shard);
+        Box::pin(async move {
+            sleep(pause).await;
+            inner.has(shard).await
+        })
+    }
+
+    /// Gives the shard to this session, with the master's leave.
+    fn takes(&self, stream: &Stream) -> Pending<Result<(), Over>> {
+        let (inner, shard, session) = (Arc::clone(&self.inner), self.shard, stream.id());
+        Box::pin(async move {
+            inner.leave().await?;
+            inner.assign(shard, &session).await
+        })
+    }
+
     async fn dial(&self) -> Result<Stream, Over> {
-        let dialled = Stream::connect(&self.inner.eventsub, DIAL).await;
+        let dialled = (self.inner.opens)().await;
         dialled.map_err(|error| over(error, false))
     }
 
-    /// Nothing comes on a session of no use, but its end.
-    async fn waits(&mut self, stream: &mut Stream) -> Result<(), Over> {
+    /// Until it is to take the shard over and has the master's leave for that. Nothing comes
+    /// on a session of no use meanwhile, but its end.
+    async fn waits(
+        &mut self,
+        stream: &mut Stream,
+        leave: &mut Option<Pending<Result<(), Over>>>,
+    ) -> Result<(), Over> {
         loop {
+            if self.is_live && leave.is_none() {
+                let inner = Arc::clone(&self.inner);
+                *leave = Some(Box::pin(async move { inner.leave().await }));
+            }
             tokio::select! {
                 order = self.told.recv() => match order {
-                    Some(Order::Take) => return Ok(()),
+                    Some(Order::Take) => self.is_live = true,
                     Some(Order::Channels(_) | Order::Letter(_)) => {}
                     None => return Err(over("the unit is gone", false)),
                 },
-                incoming = stream.next() => self.heard(incoming).await?,
-            }
-        }
-    }
-
-    /// Gives the shard to this session.
-    async fn take(&self, stream: &Stream) -> Result<(), Over> {
-        let permit = self.inner.office.permit(PERMIT).await;
-        permit.map_err(|error| over(error, true))?;
-        let session = stream.id();
-        let conduit = &self.inner.conduit;
-        let assigned = self
-            .inner
-            .helix
-            .assign(conduit, &[(self.shard, &session)])
-            .await;
-        match assigned {
-            Ok(refused) => match refused.into_iter().next() {
-                None => self.says(Item::Live).await,
-                Some(refused) => Err(over(refused, false)),
-            },
-            Err(error) => {
-                let fatal = error.is_final();
-                if !fatal {
-                    sleep(error.retry_after().unwrap_or(Duration::ZERO)).await;
+                granted = pending(leave.as_mut()) => {
+                    *leave = None;
+                    return granted;
                 }
-                Err(over(error, fatal))
+                incoming = stream.next() => self.heard(incoming).await?,
             }
         }
     }
@@ -345,9 +363,20 @@ impl Connection {
     }
 }
 
+async fn pending<T>(what: Option<&mut Pending<T>>) -> T {
+    match what {
+        Some(what) => what.await,
+        None => std::future::pending().await,
+    }
+}
+
 fn over(why: impl ToString, fatal: bool) -> Over {
     Over {
         why: why.to_string(),
         fatal,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
+mod tests;

@@ -88,6 +88,8 @@ struct Preparing {
 struct Redial {
     at: Option<Instant>,
     failures: u32,
+    /// Since when the connection is the unit's.
+    live: Option<Instant>,
     /// Since when nothing is heard.
     deaf: Option<Instant>,
 }
@@ -198,12 +200,19 @@ async fn next(link: Option<&mut Link>) -> Item {
     }
 }
 
+/// A connection that lives for longer is none of a series that ends at once.
+const STEADY: Duration = Duration::from_secs(15);
+
 impl Redial {
     /// A connection ended: when the next one is opened. The first one at once.
     fn ended(&mut self, units: &Units) -> Duration {
         let limits = units.limits;
         let now = Instant::now();
         self.deaf.get_or_insert(now);
+        // A service that takes everybody and closes at once is asked no more often for that.
+        if self.live.take().is_some_and(|since| now > since + STEADY) {
+            self.failures = 0;
+        }
         let doubled = limits
             .redial
             .saturating_mul(2_u32.saturating_pow(self.failures.saturating_sub(1).min(16)));

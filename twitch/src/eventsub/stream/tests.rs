@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use twitch_mock::{Config, Fault, FaultName, Kind, Reply, Request, Twitch};
 
 use super::*;
@@ -21,6 +21,8 @@ struct Scene {
     refused: Arc<AtomicU32>,
     /// So many were opened.
     opened: Arc<AtomicU32>,
+    /// The Welcome of the next sessions takes so many seconds.
+    late: Arc<AtomicU32>,
 }
 
 /// Where a session is opened that Twitch names by this address.
@@ -31,20 +33,27 @@ fn path(url: &str) -> String {
 
 impl Scene {
     async fn start() -> Self {
-        let config = Config {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config {
             channels: 1,
             ..Config::default()
         };
+        change(&mut config);
         let twitch = Arc::new(Twitch::without_network(config).unwrap());
         let (refused, opened) = (Arc::<AtomicU32>::default(), Arc::<AtomicU32>::default());
+        let late = Arc::<AtomicU32>::default();
         let opens: Opens = {
             let shared = (
                 Arc::clone(&twitch),
                 Arc::clone(&refused),
                 Arc::clone(&opened),
+                Arc::clone(&late),
             );
             Arc::new(move |url| {
-                let (twitch, refused, opened) = shared.clone();
+                let (twitch, refused, opened, late) = shared.clone();
                 Box::pin(async move {
                     let left = |left: u32| left.checked_sub(1);
                     if refused
@@ -54,6 +63,7 @@ impl Scene {
                         return Err(Error::Unreachable("refused by the test".to_owned()));
                     }
                     let session = Session::over(twitch.eventsub(), &path(&url)).await?;
+                    sleep(Duration::from_secs(late.load(Ordering::SeqCst).into())).await;
                     opened.fetch_add(1, Ordering::SeqCst);
                     Ok(session)
                 })
@@ -67,6 +77,7 @@ impl Scene {
             twitch,
             refused,
             opened,
+            late,
         };
         scene.sets_up();
         scene
@@ -124,6 +135,14 @@ impl Scene {
 
     fn happens(&self, fault: Fault) {
         self.twitch.fault(fault).unwrap();
+    }
+
+    /// What comes on the session of now is so much later from now on.
+    fn delays(&self, duration_ms: u64) {
+        self.happens(Fault {
+            duration_ms,
+            ..Fault::new(FaultName::SessionDelay)
+        });
     }
 
     /// The text of the next message, or why it ended.
@@ -220,5 +239,69 @@ async fn a_session_that_is_closed_or_cut_has_ended() {
             ..Fault::new(fault)
         });
         assert!(scene.heard().await.is_err(), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_late_on_each_of_several_sessions_before_is_heard_at_once() {
+    let mut scene = Scene::start().await;
+    scene.happens(Fault::new(FaultName::SessionReconnect));
+    scene.is_quiet(Duration::from_secs(3)).await;
+    // On its way to the second session while the third one is opened.
+    scene.happens(Fault::new(FaultName::SessionReconnect));
+    scene.delays(4_000);
+    scene.says("late");
+    scene.is_quiet(Duration::from_millis(3_500)).await;
+    let begun = Instant::now();
+    assert_eq!(scene.heard().await, Ok("late".to_owned()));
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
+    scene.is_quiet(Duration::from_secs(60)).await;
+    scene.says("later");
+    assert_eq!(scene.heard().await, Ok("later".to_owned()));
+    assert_eq!(scene.opened.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reconnect_that_is_said_again_leaves_the_next_session_that_twitch_has_taken() {
+    let mut scene = Scene::start().await;
+    scene.late.store(3, Ordering::SeqCst);
+    scene.happens(Fault::new(FaultName::SessionReconnect));
+    // It comes a second later, when Twitch has given the session to the next socket.
+    scene.delays(1_000);
+    scene.happens(Fault::new(FaultName::SessionReconnect));
+    scene.is_quiet(Duration::from_secs(4)).await;
+    for number in 0..60 {
+        scene.says(&number.to_string());
+        assert_eq!(scene.heard().await, Ok(number.to_string()));
+        scene.is_quiet(Duration::from_millis(900)).await;
+    }
+    assert_eq!(scene.opened.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_next_session_whose_welcome_never_comes_is_tried_again() {
+    let mut scene = Scene::start().await;
+    scene.refused.store(2, Ordering::SeqCst);
+    scene.late.store(2, Ordering::SeqCst);
+    scene.happens(Fault::new(FaultName::SessionReconnect));
+    for number in 0..40 {
+        scene.says(&number.to_string());
+        assert_eq!(scene.heard().await, Ok(number.to_string()));
+        scene.is_quiet(Duration::from_millis(900)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_sent_again_is_handed_on_once_for_a_minute_in_quiet_times_too() {
+    let config = |config: &mut Config| config.eventsub.resend_every = 1;
+    let mut scene = Scene::with(config).await;
+    for number in 0..5 {
+        scene.says(&number.to_string());
+        assert_eq!(scene.heard().await, Ok(number.to_string()));
+        scene.is_quiet(Duration::from_secs(90)).await;
     }
 }

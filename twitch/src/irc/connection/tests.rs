@@ -17,9 +17,7 @@ fn login_of(name: &str) -> Login {
 }
 
 async fn over(stream: DuplexStream, token: &str) -> Result<Connection, Error> {
-    let account = bot();
-    let opens = login(Wire::new(stream), Some((&account, token)));
-    Connection::within(15 * SECOND, opens).await
+    Connection::over(stream, Some((bot(), token.to_owned()))).await
 }
 
 /// What Twitch says after the login, and a connection that hears it.

@@ -13,6 +13,7 @@
 //! Which channels it has the once-per-bot work says. They travel with the unit; where they
 //! did not come along, the unit asks for them until they come.
 
+mod opening;
 mod party;
 mod report;
 mod speech;
@@ -27,6 +28,7 @@ use tokio::{
 };
 
 use self::{
+    opening::{Opens, Renewal},
     party::{Party, Step},
     report::Report,
 };
@@ -58,7 +60,7 @@ pub type Accounts = BTreeMap<Login, String>;
 pub struct Irc(Arc<Inner>);
 
 struct Inner {
-    address: Address,
+    opens: Opens,
     accounts: Accounts,
     settle: Duration,
     office: Office,
@@ -68,8 +70,12 @@ impl Irc {
     /// At this host, by these accounts. `settle`: how late one connection may be behind another.
     #[must_use]
     pub fn new(address: Address, accounts: Accounts, settle: Duration, office: Office) -> Self {
+        Self::of(opening::at(address), accounts, settle, office)
+    }
+
+    fn of(opens: Opens, accounts: Accounts, settle: Duration, office: Office) -> Self {
         Self(Arc::new(Inner {
-            address,
+            opens,
             accounts,
             settle,
             office,
@@ -221,8 +227,9 @@ impl Unit {
         let mut party = self.open(&wanted).await?;
         // The one in whose place another one comes.
         let mut old: Option<(Party, Instant)> = None;
-        // When the next one is opened that Twitch wants.
-        let mut renews: Option<Instant> = None;
+        // The next one, while it is opened: this one is read on meanwhile, for any time if there
+        // is no master who gives leave for a login.
+        let mut renewal = Renewal::default();
         loop {
             if party.is_complete() {
                 self.may_be_ready().await?;
@@ -275,9 +282,17 @@ impl Unit {
                     Step::Waits => self.further().await?,
                     Step::Reconnect => {
                         tracing::info!("Twitch wants another connection in this one's place");
-                        renews = Some(Instant::now());
+                        renewal.begins(|pause| self.opening(&wanted, pause))?;
                     }
-                    Step::Ended(why) => return Err(over(why, false)),
+                    Step::Ended(why) => match old.take() {
+                        // The one before is still there.
+                        Some((before, _)) => {
+                            tracing::warn!(why, "the connection in its place ended");
+                            party = before;
+                            renewal.fails(|pause| self.opening(&wanted, pause))?;
+                        }
+                        None => return Err(over(why, false)),
+                    },
                     Step::NoPermit(why) => return Err(over(why, true)),
                 },
                 heard = heard(old.as_mut()) => match heard {
@@ -287,23 +302,21 @@ impl Unit {
                 () = sleep_until(old_ends.unwrap_or_else(Instant::now)), if old_ends.is_some() => {
                     old = None;
                 }
-                () = sleep_until(renews.unwrap_or_else(Instant::now)), if renews.is_some() => {
-                    renews = match self.open(&wanted).await {
-                        Ok(next) => {
-                            let left = std::mem::replace(&mut party, next);
-                            // One that had not joined yet has nothing to be heard on for.
-                            if left.is_complete() || old.is_none() {
-                                old = Some((left, Instant::now() + OLD));
-                            }
-                            None
+                opened = renewal.opened() => match opened {
+                    Ok(mut next) => {
+                        next.wants(&wanted.channels);
+                        let left = std::mem::replace(&mut party, next);
+                        // One that had not joined yet has nothing to be heard on for.
+                        if left.is_complete() || old.is_none() {
+                            old = Some((left, Instant::now() + OLD));
                         }
-                        // This one goes on for a while; behind its end another one comes.
-                        Err(over) => {
-                            tracing::warn!(why = over.why, "there is none yet");
-                            Some(Instant::now() + RENEWS)
-                        }
-                    };
-                }
+                    }
+                    // This one goes on for a while; behind its end another one comes.
+                    Err(over) => {
+                        tracing::warn!(why = over.why, "there is none yet");
+                        renewal.fails(|pause| self.opening(&wanted, pause))?;
+                    }
+                },
                 () = sleep_until(tells.unwrap_or_else(Instant::now)), if tells.is_some() => {
                     for letter in report.told() {
                         self.says(Item::Letter(letter)).await?;
@@ -311,24 +324,6 @@ impl Unit {
                 }
             }
         }
-    }
-
-    async fn open(&self, channels: &Channels) -> Result<Party, Over> {
-        let inner = &self.inner;
-        let account = match &channels.account {
-            None => None,
-            Some(login) => {
-                let token = inner.accounts.get(login).ok_or_else(|| {
-                    over(
-                        format!("there is no token of the account {login} here"),
-                        true,
-                    )
-                })?;
-                Some((login, token.as_str()))
-            }
-        };
-        let opened = Party::open(&inner.address, account, &channels.channels, &inner.office).await;
-        opened.map_err(|refused| over(refused.why, refused.is_final))
     }
 
     async fn further(&self) -> Result<(), Over> {
@@ -354,9 +349,6 @@ fn standing(event: &Event) -> Option<(Login, bool)> {
 /// sooner.
 const OLD: Duration = Duration::from_secs(60);
 
-/// A connection that cannot be opened in its place is tried again after this time.
-const RENEWS: Duration = Duration::from_secs(3);
-
 /// What is still heard there; `None`: its end.
 async fn heard(old: Option<&mut (Party, Instant)>) -> Option<Event> {
     let Some((party, _)) = old else {
@@ -370,3 +362,7 @@ async fn heard(old: Option<&mut (Party, Instant)>) -> Option<Event> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
+mod tests;

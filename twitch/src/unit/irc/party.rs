@@ -9,14 +9,12 @@ use std::{
 use baton_slave::unit::{NoSuchPermit, Office};
 use tokio::time::{Instant, sleep_until};
 
+use super::opening::Opens;
 use crate::{
     event::Event,
-    irc::{Address, Connection, Error, Heard, Reason},
+    irc::{Connection, Error, Heard, Reason},
     name::{Login, UserId},
 };
-
-/// Logging in takes no longer.
-const DIAL: Duration = Duration::from_secs(15);
 
 /// A channel that Twitch did not answer for is joined once more after this time.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -71,18 +69,19 @@ pub(super) struct Refused {
 
 impl Party {
     pub(super) async fn open(
-        address: &Address,
-        account: Option<(&Login, &str)>,
+        opens: &Opens,
+        account: Option<(Login, String)>,
         channels: &[Login],
         office: &Office,
     ) -> Result<Self, Refused> {
-        let name = account.map_or("anonymous", |(login, _)| login.as_str());
+        let login = account.as_ref().map(|(login, _)| login.clone());
+        let name = login.as_ref().map_or("anonymous", Login::as_str);
         let permit = office.permit(&format!("auth/{name}")).await;
         permit.map_err(|error| Refused {
             why: error.to_string(),
             is_final: true,
         })?;
-        let connection = Connection::open(address, account, DIAL).await;
+        let connection = opens(account).await;
         let connection = connection.map_err(|error| Refused {
             is_final: matches!(error, Error::Refused { .. }),
             why: error.to_string(),

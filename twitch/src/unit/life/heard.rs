@@ -53,7 +53,7 @@ impl Life {
 
     pub(super) fn lives(&mut self) {
         self.is_live = true;
-        self.redial.failures = 0;
+        self.redial.live = Some(Instant::now());
         let went_on = match self.stage {
             Stage::Starting { goes_on } => {
                 self.stage = Stage::Live;

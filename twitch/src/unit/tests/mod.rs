@@ -204,6 +204,30 @@ async fn a_connection_that_is_lost_is_opened_again_at_once_and_then_with_growing
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_takes_everybody_and_closes_at_once_is_asked_with_growing_pauses() {
+    let (cut, joins) = one();
+    let radio = Radio::new(cut, joins, 1);
+    let handled = Handled::default();
+    let mut here = Process::new(&radio, &handled, Duration::ZERO);
+    here.starts(1).await;
+    sleep(60 * SECOND).await;
+    let begun = tokio::time::Instant::now();
+    for _ in 0..6 {
+        radio.hangs_up();
+        here.serves().await;
+    }
+    let took = begun.elapsed();
+    // At once, then behind 1, 2, 4, 8 and 16 s.
+    assert!(took > 31 * SECOND && took < 34 * SECOND, "{took:?}");
+    // One that held is opened again at once.
+    sleep(60 * SECOND).await;
+    let begun = tokio::time::Instant::now();
+    radio.hangs_up();
+    here.serves().await;
+    assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_unit_that_cannot_be_prepared_says_why_and_its_owner_serves_on() {
     let (cut, joins) = both();
     let radio = Radio::new(cut, joins, 1);
