@@ -117,15 +117,18 @@ impl Pod {
 
     /// Its process of this program, as it is called outside of it.
     fn outside(&self, name: &str) -> u32 {
+        let found = self.running(name);
+        found.unwrap_or_else(|| panic!("{name} runs in pod {}", self.name))
+    }
+
+    /// The same, where it may have ended.
+    fn running(&self, name: &str) -> Option<u32> {
         let dir = self.dir.display().to_string();
         let runs = |pid: &u32| {
             let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
             exe.ends_with(name)
         };
-        let mut found = processes_naming(&dir).into_iter().filter(runs);
-        found
-            .next()
-            .unwrap_or_else(|| panic!("{name} runs in pod {}", self.name))
+        processes_naming(&dir).into_iter().find(runs)
     }
 
     /// What Kubernetes does with a pod that is to go: the hook, the signal, its end.
@@ -136,8 +139,9 @@ impl Pod {
     }
 
     async fn is_asked_to_end(&mut self) -> i32 {
-        if !self.agent.is_over() {
-            signal(self.outside("baton-master"), Signal::TERM);
+        // It may end by itself just now: what it had has moved.
+        if let Some(agent) = self.running("baton-master") {
+            signal(agent, Signal::TERM);
         }
         self.agent.ended(LIMIT).await.expect("it ends")
     }
