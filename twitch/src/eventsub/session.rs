@@ -89,7 +89,6 @@ impl Session {
     pub async fn open(url: &str, within: Duration) -> Result<Self, Error> {
         let uri = address(url)?;
         let opens = async {
-            let limits = Limits::default().max_payload_len(Some(MAX_MESSAGE));
             let failed = |error: &dyn std::error::Error| Error::Unreachable(error.to_string());
             let connector = match uri.scheme_str() {
                 Some("wss") => {
@@ -98,9 +97,7 @@ impl Session {
                 }
                 _ => Connector::Plain,
             };
-            let builder = ClientBuilder::from_uri(uri)
-                .limits(limits)
-                .connector(&connector);
+            let builder = builder(uri).connector(&connector);
             let (socket, _) = builder.connect().await.map_err(|error| failed(&error))?;
             Self::begins(Socket::Network(Box::new(socket)), within).await
         };
@@ -128,8 +125,7 @@ impl Session {
             let uri: Uri = format!("ws://localhost{path}")
                 .parse()
                 .map_err(|_| Error::Address("the path is none".to_owned()))?;
-            let builder = ClientBuilder::from_uri(uri);
-            let (socket, _) = builder.connect_on(stream).await.map_err(failed)?;
+            let (socket, _) = builder(uri).connect_on(stream).await.map_err(failed)?;
             Self::begins(Socket::Memory(Box::new(socket)), Duration::from_secs(5)).await
         };
         let late = |_| Err(Error::Unreachable("nothing within 5 s".to_owned()));
@@ -211,6 +207,11 @@ impl Session {
     }
 }
 
+fn builder<'a>(uri: Uri) -> ClientBuilder<'a> {
+    let limits = Limits::default().max_payload_len(Some(MAX_MESSAGE));
+    ClientBuilder::from_uri(uri).limits(limits)
+}
+
 /// An address of sessions: with TLS, or on this host.
 fn address(url: &str) -> Result<Uri, Error> {
     // Without its query, which lets whoever knows it into the session.
@@ -232,3 +233,7 @@ fn address(url: &str) -> Result<Uri, Error> {
         _ => Err(wrong("give wss://HOST/PATH")),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -9,6 +9,12 @@ use crate::{
     name::{Login, UserId},
 };
 
+/// Of the word of a PING so much is sent back.
+const LONGEST_WORD: usize = 200;
+
+/// Twitch sends about 25 with a message.
+const MOST_TAGS: usize = 128;
+
 /// Why a channel could not be joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
@@ -47,7 +53,7 @@ pub(super) enum Line {
 
 /// Reads a line; `me`: who is logged in.
 pub(super) fn read(text: &str, me: Option<&Login>) -> Line {
-    let Some(message) = IrcMessageRef::parse(text) else {
+    let Some(message) = parsed(text) else {
         return Line::Nothing;
     };
     let channel = message
@@ -69,7 +75,7 @@ pub(super) fn read(text: &str, me: Option<&Login>) -> Line {
             me.and_then(|me| me.parse().ok())
                 .map_or(Line::Nothing, Line::Welcome)
         }
-        Command::Ping => Line::Ping(message.text().unwrap_or_default().to_owned()),
+        Command::Ping => Line::Ping(word(message.text().unwrap_or_default())),
         Command::Pong => Line::Pong,
         Command::Reconnect => Line::Reconnect,
         Command::Join => match channel {
@@ -108,10 +114,27 @@ pub(super) fn read(text: &str, me: Option<&Login>) -> Line {
     }
 }
 
+/// The parser panics at tags without an end, and where there are more than it has room for.
+fn parsed(text: &str) -> Option<IrcMessageRef<'_>> {
+    if let Some(rest) = text.strip_prefix('@') {
+        let (tags, _) = rest.split_once(' ')?;
+        if tags.split(';').count() > MOST_TAGS {
+            return None;
+        }
+    }
+    IrcMessageRef::parse(text)
+}
+
+/// What is sent back has to be one line, whatever came.
+fn word(text: &str) -> String {
+    let word = text.chars().take_while(|c| !c.is_control());
+    word.take(LONGEST_WORD).collect()
+}
+
 /// Whether a USERSTATE says that the account is moderator or broadcaster.
 #[must_use]
 pub fn is_moderator(text: &str) -> bool {
-    let Some(message) = IrcMessageRef::parse(text) else {
+    let Some(message) = parsed(text) else {
         return false;
     };
     message.tags().any(|(key, value)| match key {
@@ -191,6 +214,62 @@ mod tests {
         );
         assert_eq!(event.channel.unwrap().as_str(), "one");
         assert_eq!(event.channel_id.unwrap().as_str(), "7");
+    }
+
+    #[test]
+    fn a_ping_is_answered_in_one_line_whatever_its_word_is() {
+        for (text, word) in [
+            ("PING :tmi.twitch.tv", "tmi.twitch.tv"),
+            ("PING :a\rQUIT", "a"),
+            ("PING", ""),
+        ] {
+            assert_eq!(read(text, Some(&me())), Line::Ping(word.to_owned()));
+        }
+        let Line::Ping(word) = read(&format!("PING :{}", "x".repeat(10_000)), None) else {
+            panic!("a PING");
+        };
+        assert!(word.len() <= LONGEST_WORD);
+    }
+
+    #[test]
+    fn tags_without_an_end_and_more_tags_than_there_can_be_are_no_line_and_no_panic() {
+        let many = |count: usize| {
+            let tags: Vec<String> = (0..count).map(|n| format!("k{n}=v")).collect();
+            format!("@{} :x!x@x PRIVMSG #one :hello", tags.join(";"))
+        };
+        for text in [
+            "@",
+            "@a=b",
+            "@a=b;",
+            "@a=\u{e9}",
+            "@a=b PRIVMSG",
+            &many(129),
+            &many(5000),
+        ] {
+            let _ = read(text, Some(&me()));
+            assert!(!is_moderator(text), "{text}");
+        }
+        assert!(matches!(read(&many(128), None), Line::Event(_)));
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2000))]
+
+        /// Whatever Twitch writes, or somebody in its place.
+        #[test]
+        fn no_line_panics(
+            tags in "(@[a-z-]{0,4}(=[ -~]{0,4})?(;[a-z=]{0,5})?)? ?",
+            prefix in "(:[a-z!@. ]{0,8})? ?",
+            command in "(PRIVMSG|NOTICE|PING|PONG|JOIN|PART|ROOMSTATE|001|CAP|CLEARCHAT|USERSTATE|[A-Z]{0,3})",
+            rest in "( #?[a-z]{0,3})?( :?\\PC{0,8})?",
+            odd in "\\PC{0,40}",
+        ) {
+            for text in [format!("{tags}{prefix}{command}{rest}"), format!("{tags}{odd}"), odd] {
+                let _ = read(&text, Some(&me()));
+                let _ = read(&text, None);
+                let _ = is_moderator(&text);
+            }
+        }
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(super) struct Wire {
     write: BytesMut,
     /// Whether the socket may hold back something of what was written.
     is_unflushed: bool,
+    /// Why nothing can be written any more. What Twitch said before is still to be read.
+    broken: Option<io::Error>,
 }
 
 impl Wire {
@@ -34,6 +36,7 @@ impl Wire {
             read: BytesMut::with_capacity(8 * 1024),
             write: BytesMut::new(),
             is_unflushed: false,
+            broken: None,
         }
     }
 
@@ -53,6 +56,9 @@ impl Wire {
     /// # Errors
     /// The socket's: nobody knows what of it arrives.
     pub(super) async fn flush(&mut self) -> io::Result<()> {
+        if let Some(broken) = &self.broken {
+            return Err(broken.kind().into());
+        }
         while !self.write.is_empty() {
             let written = self.socket.write(&self.write).await?;
             if written == 0 {
@@ -80,20 +86,22 @@ impl Wire {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
             }
             let (mut reader, mut writer) = tokio::io::split(&mut self.socket);
-            let writes = !self.write.is_empty();
+            let writes = !self.write.is_empty() || self.is_unflushed;
             tokio::select! {
                 read = reader.read_buf(&mut self.read) => {
                     if read? == 0 {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
+                        let end = || io::ErrorKind::UnexpectedEof.into();
+                        return Err(self.broken.take().unwrap_or_else(end));
                     }
                 }
-                written = writes_on(&mut writer, &self.write), if writes || self.is_unflushed => {
-                    match written? {
-                        Some(written) => {
+                written = writes_on(&mut writer, &self.write), if writes && self.broken.is_none() => {
+                    match written {
+                        Ok(Some(written)) => {
                             self.write.advance(written);
                             self.is_unflushed = true;
                         }
-                        None => self.is_unflushed = false,
+                        Ok(None) => self.is_unflushed = false,
+                        Err(error) => self.broken = Some(error),
                     }
                 }
             }
@@ -117,45 +125,13 @@ async fn writes_on(
 ) -> io::Result<Option<usize>> {
     match waits.is_empty() {
         true => writer.flush().await.map(|()| None),
-        false => writer.write(waits).await.map(Some),
+        false => match writer.write(waits).await? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            written => Ok(Some(written)),
+        },
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_line_that_comes_in_pieces_is_one_line_and_two_in_one_piece_are_two() {
-        let (mut twitch, socket) = tokio::io::duplex(1024);
-        let mut wire = Wire::new(socket);
-        for piece in ["PI", "NG :a\r", "\nPING :b\r\nPING", " :c\n"] {
-            twitch.write_all(piece.as_bytes()).await.unwrap();
-        }
-        for line in ["PING :a", "PING :b", "PING :c"] {
-            assert_eq!(wire.line().await.unwrap(), line);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_line_without_end_is_an_error_and_no_memory() {
-        let (mut twitch, socket) = tokio::io::duplex(4 * LONGEST);
-        let mut wire = Wire::new(socket);
-        twitch.write_all(&vec![b'x'; 2 * LONGEST]).await.unwrap();
-        assert!(wire.line().await.is_err());
-    }
-
-    #[tokio::test]
-    async fn what_is_said_is_written_while_a_line_is_waited_for() {
-        let (mut twitch, socket) = tokio::io::duplex(1024);
-        let mut wire = Wire::new(socket);
-        assert!(wire.say("JOIN #one"));
-        let waits = tokio::spawn(async move { wire.line().await });
-        let mut said = [0; 11];
-        twitch.read_exact(&mut said).await.unwrap();
-        assert_eq!(&said, b"JOIN #one\r\n");
-        twitch.write_all(b"ok\r\n").await.unwrap();
-        assert_eq!(waits.await.unwrap().unwrap(), "ok");
-    }
-}
+mod tests;

@@ -6,6 +6,8 @@ mod network;
 mod secrets;
 mod statuses;
 
+pub(crate) use self::secrets::Logged;
+
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, atomic::AtomicU64},
