@@ -235,5 +235,5 @@ fn address(url: &str) -> Result<Uri, Error> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 mod tests;

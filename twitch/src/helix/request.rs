@@ -34,7 +34,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The way of requests.
 pub(super) enum Http {
-    Network(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
+    Network(Box<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>),
     #[cfg(test)]
     Played(super::tests::Plays),
 }
@@ -98,7 +98,7 @@ impl Http {
         let builder = HttpsConnectorBuilder::new().with_tls_config((*config).clone());
         let connector = builder.https_or_http().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self::Network(client))
+        Ok(Self::Network(Box::new(client)))
     }
 
     pub(super) async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Error> {

@@ -35,10 +35,10 @@ impl Scene {
             .into();
         let chat = helix.subscribe(&conduit, "channel.chat.message", "1", &condition);
         chat.await.unwrap();
-        Self::of(twitch, &conduit).await
+        Self::of(twitch, &conduit)
     }
 
-    async fn of(twitch: Arc<Twitch>, conduit: &str) -> Self {
+    fn of(twitch: Arc<Twitch>, conduit: &str) -> Self {
         let office = Office::new();
         let has_master = Arc::new(AtomicBool::new(true));
         {
@@ -231,7 +231,7 @@ async fn a_shard_that_cannot_be_had_now_is_tried_again_and_one_that_never_can_is
 #[tokio::test(start_paused = true)]
 async fn a_conduit_that_is_none_is_said_and_final() {
     let twitch = Arc::new(Twitch::without_network(Config::default()).unwrap());
-    let mut scene = Scene::of(twitch, "no-such-conduit").await;
+    let mut scene = Scene::of(twitch, "no-such-conduit");
     let (why, fatal) = scene.ended().await;
     assert!(why.contains("no such conduit") && fatal, "{why}");
     assert_eq!(scene.transport.cut(), Cut::One);
