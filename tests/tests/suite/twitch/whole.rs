@@ -13,6 +13,7 @@ const LIMIT: Duration = Duration::from_secs(400);
 
 #[tokio::test]
 #[ignore = "eight minutes: see tests/README.md"]
+#[allow(clippy::print_stdout, reason = "its figures")]
 async fn four_units_of_90_channels_are_deployed_at_20_joins_in_10_seconds_without_loss() {
     let size = Size {
         channels: 320,
