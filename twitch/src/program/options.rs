@@ -277,7 +277,9 @@ impl Options {
                 .split_once(char::is_whitespace)
                 .ok_or_else(|| wrong(format!("line {number} is not a login and a token")))?;
             let login = login.parse::<Login>();
-            let login = login.map_err(|error| wrong(format!("line {number}: {error}")))?;
+            // Without the word: where the two are exchanged, it is the token.
+            let login =
+                login.map_err(|_| wrong(format!("line {number} does not begin with a login")))?;
             let token = token.trim().trim_start_matches("oauth:");
             accounts.insert(login, token.to_owned());
         }
